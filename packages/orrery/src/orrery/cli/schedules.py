@@ -1,0 +1,126 @@
+"""The clock: next, pause, resume."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from orrery.cli.failures import CommandFailed, UsageError
+from orrery.cli.output import moment
+from orrery.cli.session import Flag, Here
+from orrery.models import Fire, Trigger
+
+MAX_FIRES = 100
+
+
+async def next_fires(
+    name: str | None = None,
+    /,
+    *,
+    schedule: str | None = None,
+    timezone: str = "UTC",
+    after: str | None = None,
+    n: Annotated[int, Parameter(name=("-n", "--n"))] = 10,
+    json: Flag = False,
+    session: Here,
+) -> None:
+    """Shows when a workflow is due next, or when a schedule would be (this needs no server).
+
+    Parameters
+    ----------
+    name
+        Name or id of the workflow.
+    schedule
+        A cron expression instead of a workflow.
+    timezone
+        Time zone of the schedule, e.g. Europe/Berlin.
+    after
+        Due times after this instant, e.g. 2026-03-29T00:00:00Z; now where none is given.
+    n
+        How many, from 1 to 100.
+    json
+        Print JSON.
+    """
+    if (name is None) == (schedule is None):
+        raise UsageError("give either the NAME of a workflow or --schedule EXPR")
+    if not 1 <= n <= MAX_FIRES:
+        raise UsageError(f"-n must be a whole number from 1 to {MAX_FIRES}")
+    if schedule is not None:
+        return _print_fires(_preview(schedule, timezone, _instant(after), n), json, session)
+    if after is not None or timezone != "UTC":
+        raise UsageError("--after and --timezone belong to --schedule")
+    async with session.client() as client:
+        forecasts = await client.next_fires(name or "", n)
+    if json:
+        return session.out.json(forecasts)
+    rows = [(item["trigger"]["name"], *_fire_cells(fire)) for item in forecasts for fire in item["fires"]]
+    session.out.table(("trigger", "at (UTC)", "local", "note"), rows, empty="never: no live trigger of the clock")
+
+
+def _preview(schedule: str, timezone: str, after: datetime, count: int) -> list[Fire]:
+    from scheduler_domain.errors import InvalidDefinition
+    from scheduler_domain.schedule.timetable import preview
+
+    try:
+        fires = preview("schedule", schedule, timezone, after, count)
+    except InvalidDefinition as error:
+        raise CommandFailed(*(problem.message for problem in error.problems)) from error
+    return [
+        {"at": fire.at.isoformat().replace("+00:00", "Z"), "local": fire.local.isoformat(), "note": fire.note}
+        for fire in fires
+    ]
+
+
+def _instant(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError("--after must be an instant such as 2026-03-29T00:00:00Z") from error
+    if instant.tzinfo is None:
+        raise UsageError("--after needs an offset, e.g. 2026-03-29T00:00:00Z or 2026-03-29T02:00:00+02:00")
+    return instant.astimezone(UTC)
+
+
+def _print_fires(fires: list[Fire], json: bool, session: Here) -> None:
+    if json:
+        return session.out.json({"fires": fires})
+    session.out.table(("at (UTC)", "local", "note"), [_fire_cells(fire) for fire in fires], empty="never")
+
+
+def _fire_cells(fire: Fire) -> tuple[str, str, str]:
+    local = datetime.fromisoformat(fire["local"]).isoformat(sep=" ", timespec="seconds")
+    return moment(fire["at"]), local, fire["note"] or ""
+
+
+async def pause(name: str, /, *, session: Here) -> None:
+    """Stops the triggers of a workflow; people can still start it.
+
+    Parameters
+    ----------
+    name
+        Name or id of the workflow.
+    """
+    async with session.client() as client:
+        _tell(await client.pause(name), "paused", session)
+
+
+async def resume(name: str, /, *, session: Here) -> None:
+    """Lets the triggers of a workflow fire again.
+
+    Parameters
+    ----------
+    name
+        Name or id of the workflow.
+    """
+    async with session.client() as client:
+        _tell(await client.resume(name), "resumed", session)
+
+
+def _tell(triggers: list[Trigger], done: str, session: Here) -> None:
+    for trigger in triggers:
+        following = f", next {moment(trigger['next_at'])}" if trigger["next_at"] and not trigger["paused"] else ""
+        session.out.line(f"{trigger['workflow']} {trigger['name']}: {done}{following}")
+    if not triggers:
+        session.out.line("no live triggers")

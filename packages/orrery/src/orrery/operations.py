@@ -1,0 +1,154 @@
+"""What can be asked of a server: each function describes one call as a value, which `client` sends."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import quote
+
+from orrery.models import (
+    Deployment,
+    Explanation,
+    Fire,
+    Forecast,
+    LogPage,
+    PageOf,
+    Queue,
+    Run,
+    StartedRun,
+    Trigger,
+    Version,
+    Worker,
+    Workflow,
+)
+
+T = TypeVar("T")
+
+MAX_LINES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One HTTP request under ``/api/v1`` and how its answer is read. ``query`` leaves out what is ``None``."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    query: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    json: Any = None
+    content: bytes | None = None
+    content_type: str | None = None
+
+
+def _path(*parts: str) -> str:
+    return "/" + "/".join(quote(part, safe=":") for part in parts)
+
+
+def _whole(answer: Any) -> Any:
+    return answer
+
+
+def _items(answer: Any) -> Any:
+    return answer["items"]
+
+
+def deploy(document: bytes, media_type: str, source: str | None = None) -> Call[Deployment]:
+    """Saves a document and makes it live. ``source`` is the folder of its code as the server's machine sees it."""
+    query = {"deploy": True, "source": source}
+    return Call("POST", "/workflows", _whole, query, content=document, content_type=media_type)
+
+
+def undeploy(workflow: str) -> Call[Workflow]:
+    return Call("POST", _path("workflows", workflow, "undeploy"), _whole)
+
+
+def enable(workflow: str) -> Call[Workflow]:
+    return Call("POST", _path("workflows", workflow, "enable"), _whole)
+
+
+def disable(workflow: str) -> Call[Workflow]:
+    return Call("POST", _path("workflows", workflow, "disable"), _whole)
+
+
+def list_workflows(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Workflow]]:
+    return Call("GET", "/workflows", _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_workflow(workflow: str) -> Call[Workflow]:
+    return Call("GET", _path("workflows", workflow), _whole)
+
+
+def list_versions(workflow: str, limit: int = 50, cursor: str | None = None) -> Call[PageOf[Version]]:
+    return Call("GET", _path("workflows", workflow, "versions"), _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_version(workflow: str, number: int) -> Call[Version]:
+    """One version with its definition."""
+    return Call("GET", _path("workflows", workflow, "versions", str(number)), _whole)
+
+
+def list_triggers(workflow: str) -> Call[list[Trigger]]:
+    return Call("GET", _path("workflows", workflow, "triggers"), _items)
+
+
+def start_run(workflow: str, inputs: Mapping[str, Any] | None = None) -> Call[StartedRun]:
+    return Call("POST", _path("workflows", workflow, "run"), _whole, json={"inputs": dict(inputs or {})})
+
+
+def list_runs(
+    workflow: str | None = None, state: str | None = None, limit: int = 50, cursor: str | None = None
+) -> Call[PageOf[Run]]:
+    """Newest first."""
+    query = {"workflow": workflow, "state": state, "limit": limit, "cursor": cursor}
+    return Call("GET", "/runs", _whole, query)
+
+
+def get_run(run: str) -> Call[Run]:
+    return Call("GET", _path("runs", run), _whole)
+
+
+def cancel_run(run: str) -> Call[Run]:
+    return Call("POST", _path("runs", run, "cancel"), _whole)
+
+
+def rerun(run: str, from_failed: bool = False) -> Call[StartedRun]:
+    return Call("POST", _path("runs", run, "rerun"), _whole, json={"from_failed": from_failed})
+
+
+def pause(workflow: str) -> Call[list[Trigger]]:
+    return Call("POST", _path("workflows", workflow, "pause"), _items)
+
+
+def resume(workflow: str) -> Call[list[Trigger]]:
+    return Call("POST", _path("workflows", workflow, "resume"), _items)
+
+
+def next_fires(workflow: str, count: int = 10) -> Call[list[Forecast]]:
+    return Call("GET", _path("workflows", workflow, "next"), _items, {"count": count})
+
+
+def explain(
+    workflow: str | None = None, at: str | None = None, run: str | None = None, task: str | None = None
+) -> Call[Explanation]:
+    return Call("GET", "/why", _whole, {"workflow": workflow, "at": at, "run": run, "task": task})
+
+
+def preview(schedule: str, timezone: str = "UTC", after: str | None = None, count: int = 10) -> Call[list[Fire]]:
+    query = {"schedule": schedule, "timezone": timezone, "after": after, "count": count}
+    return Call("GET", "/schedules/preview", lambda answer: cast(list[Fire], answer["fires"]), query)
+
+
+def list_workers() -> Call[list[Worker]]:
+    return Call("GET", "/workers", _items)
+
+
+def drain_worker(worker: str) -> Call[Worker]:
+    return Call("POST", _path("workers", worker, "drain"), _whole)
+
+
+def list_queues() -> Call[list[Queue]]:
+    return Call("GET", "/queues", _items)
+
+
+def read_logs(run: str, task: str | None = None, cursor: str | None = None) -> Call[LogPage]:
+    """Lines in order of arrival, at most `MAX_LINES`; fewer where there are no more at present."""
+    return Call("GET", _path("runs", run, "logs"), _whole, {"task": task, "cursor": cursor, "limit": MAX_LINES})

@@ -1,0 +1,69 @@
+"""How a worker executes one attempt.
+
+Call order: ``open`` once · then any number of ``execute`` concurrently · ``close`` once. ``execute`` never raises for
+what a task does: whatever happens becomes an `Outcome`. It raises only `asyncio.CancelledError`, and then the
+attempt's whole process tree is gone before the error leaves.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from scheduler_domain.run.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRequest:
+    """One attempt, ready to execute: every template is rendered.
+
+    ``settings`` is the executor's part of the definition, rendered (see `TaskDefinition.settings`). ``environment`` is
+    the complete environment of a process task: the task's ``env`` plus the ``ORRERY_*`` and ``TRACEPARENT`` variables
+    of `interface.md` part 6 except ``ORRERY_OUTPUT``/``ORRERY_ARTIFACTS``, which the executor adds. ``work_folder`` is
+    the task's current directory: the executor makes it when the task needs one (its parent exists), and the caller
+    removes what is left of it afterwards. ``source`` is the folder with the workflow's code (``ORRERY_SOURCE``), where
+    there is one. ``timeout`` is in seconds; ``grace`` is the pause between TERM and KILL. ``stop`` is set when the
+    attempt must end: its reason (``"cancel"``, ``"shutdown"`` or ``"lost"``) is in ``stop_reason[0]``.
+    """
+
+    project: str
+    task_run_id: str
+    claim_no: int
+    executor: str
+    settings: Any
+    environment: Mapping[str, str]
+    work_folder: Path
+    source: Path | None
+    timeout: float | None
+    idempotency_key: str
+    grace: float = 10.0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop_reason: list[str] = field(default_factory=list)
+
+
+class LogSink(Protocol):
+    """Where an attempt's lines go while it executes; bounded, so that a task that prints 1 GB hurts nobody."""
+
+    async def write(self, stream: str, data: bytes) -> None:
+        """Takes raw bytes of ``stdout`` or ``stderr``; waits where the store falls behind (back-pressure)."""
+        ...
+
+
+class TaskExecutor(Protocol):
+    """One kind of task."""
+
+    name: str
+
+    async def open(self) -> None: ...
+
+    async def execute(self, request: ExecutionRequest, log: LogSink) -> Outcome:
+        """Executes one attempt to its end, or until ``request.stop`` or the timeout ends it.
+
+        Returns `Succeeded`, `Failed`, `TimedOut` (never later than ``timeout + grace + 2`` s), `Cancelled` (stop
+        reason ``cancel``) or `HandedBack` (stop reason ``shutdown`` or ``lost``). Whatever it returns, no process of
+        the attempt is alive.
+        """
+        ...
+
+    async def close(self) -> None: ...

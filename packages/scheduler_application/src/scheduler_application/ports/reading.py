@@ -1,0 +1,199 @@
+"""The read side: what lists and pages show. Views are plain values; nothing here changes anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from scheduler_application.paging import Page, PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowView:
+    id: str
+    name: str
+    description: str
+    enabled: bool
+    live_version: int | None
+    created_at: datetime
+    updated_at: datetime
+    draft: dict[str, Any] | None = None
+    """The draft's document as plain data; only on the view of one workflow."""
+    live_digest: str | None = None
+    draft_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    id: str
+    workflow: str
+    number: int
+    digest: str
+    live: bool
+    created_at: datetime
+    created_by: str
+    definition: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerView:
+    id: str
+    workflow: str
+    name: str
+    kind: str
+    expression: str
+    timezone: str
+    misfire: str
+    anchor_at: datetime
+    paused: bool
+    active: bool
+    next_at: datetime | None
+    last_due_at: datetime | None
+    error: str | None
+    """Why it was taken out of the firing pass, where it cannot be evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    id: str
+    workflow: str
+    version: int
+    state: str
+    trigger: str | None
+    """The trigger's name; ``None`` for a run that somebody started."""
+    started_by: str
+    due_at: datetime | None
+    inputs: dict[str, Any]
+    priority: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    tasks_total: int
+    tasks_left: int
+    tasks_failed: int
+    error: dict[str, Any] | None
+    parent_run_id: str | None
+    rerun_of: str | None
+    tasks: list["TaskRunView"] | None = None
+    """Only on the view of one run; at most 1,000 task runs (`RunReader.task_runs` pages through all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    claim_no: int
+    attempt: int
+    worker_id: str | None
+    outcome: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRunView:
+    id: str
+    run_id: str
+    task: str
+    item_index: int | None
+    state: str
+    queue: str
+    priority: str
+    attempt: int
+    claim_no: int
+    worker_losses: int
+    worker_id: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    wake_at: datetime | None
+    output: Any
+    error: dict[str, Any] | None
+    child_run_id: str | None
+    attempts: list[AttemptView] | None = None
+    """Only on the view of one task run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    trigger_id: str
+    workflow: str
+    trigger: str
+    due_at: datetime
+    outcome: str
+    """``fired``, ``skipped`` or ``missed``."""
+    rule: str
+    """The rule that decided, e.g. ``on_time``, ``misfire:fire_once``, ``paused``, ``disabled``,
+    ``concurrency:skip``."""
+    run_id: str | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    id: str
+    name: str
+    state: str
+    """``active``, ``draining``, ``gone`` or ``lost``."""
+    queues: list[str]
+    slots: int
+    running: int
+    started_at: datetime
+    lease_until: datetime
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    name: str
+    ready: int
+    """Waiting for a worker (``ready`` or ``queued``)."""
+    running: int
+    oldest_ready_at: datetime | None
+    workers: int
+    """Live workers that serve it."""
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    workflow: str | None = None
+    states: Sequence[str] = ()
+    trigger: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class Reader(Protocol):
+    """Every method answers for one project; what belongs to another is as absent as what does not exist (``None``)."""
+
+    async def workflows(self, project: str, page: PageRequest) -> Page[WorkflowView]: ...
+    async def workflow(self, project: str, name_or_id: str) -> WorkflowView | None: ...
+    async def versions(self, project: str, workflow_id: str, page: PageRequest) -> Page[VersionView]: ...
+    async def version(self, project: str, workflow_id: str, number: int) -> VersionView | None: ...
+    async def triggers(self, project: str, workflow_id: str) -> list[TriggerView]: ...
+    async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
+        """The active triggers that the clock satisfies, by the names of their workflows and their own."""
+        ...
+
+    async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
+        """Newest first."""
+        ...
+
+    async def run(self, project: str, run_id: str) -> RunView | None: ...
+    async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]: ...
+    async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None: ...
+    async def ledger(
+        self,
+        project: str,
+        page: PageRequest,
+        *,
+        workflow: str | None = None,
+        due_from: datetime | None = None,
+        due_to: datetime | None = None,
+    ) -> Page[LedgerView]:
+        """Latest due time first."""
+        ...
+
+    async def workers(self) -> list[WorkerView]: ...
+    async def queues(self, project: str) -> list[QueueView]: ...

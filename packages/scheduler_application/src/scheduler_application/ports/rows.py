@@ -1,0 +1,362 @@
+"""The rows that pass between the use cases and the store: plain tuples, so that a batch of thousands costs little.
+
+Every JSON value is text here; ids are text too.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from scheduler_domain.run.states import RunState, TaskState
+
+NO_ITEM = -1
+"""``item_index`` of a task run that is not an item of a ``for_each``."""
+
+
+class Slot(NamedTuple):
+    """A concurrency key of a workflow."""
+
+    workflow_id: str
+    key: str
+
+
+class NewRun(NamedTuple):
+    """A row of ``runs``; ``inputs`` is JSON text, ``priority`` a rank, ``scheduled_for`` the due time in its trigger's
+    zone (ISO 8601)."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    version_id: str
+    state: RunState
+    trigger_id: str | None
+    due_at: datetime | None
+    scheduled_for: str | None
+    started_by: str
+    inputs: str
+    priority: int
+    slot_key: str | None
+    tasks_total: int
+    tasks_left: int
+    parent_task_run_id: str | None
+    depth: int
+    rerun_of: str | None
+    traceparent: str
+    created_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime | None
+
+
+class NewTaskRun(NamedTuple):
+    """A row of ``task_runs``; ``item`` and ``output`` are JSON text. ``state`` is blocked, ready or (carried over by a
+    rerun) succeeded."""
+
+    id: str
+    run_id: str
+    project_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    state: TaskState
+    queue: str
+    priority: int
+    needs_left: int
+    item: str | None
+    output: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    finished_at: datetime | None
+
+
+class LockedRun(NamedTuple):
+    """What a transaction needs to know of a run that it has locked."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    version_id: str
+    state: RunState
+    tasks_left: int
+    tasks_failed: int
+    tasks_cancelled: int
+    slot_key: str | None
+    stop_reason: str | None
+    parent_task_run_id: str | None
+    depth: int
+    priority: int
+    started_by: str
+    traceparent: str
+    inputs: str
+    trigger_id: str | None
+    due_at: datetime | None
+    scheduled_for: str | None
+    created_at: datetime
+    started_at: datetime | None
+
+
+class BlockedTask(NamedTuple):
+    """A task run whose turn has come: none of its needs is left, or it wakes for another try. ``item`` is JSON text."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    claim_no: int
+    attempt: int
+    needs_failed: int
+    needs_skipped: int
+    state: TaskState
+    item: str | None = None
+    cancel_requested: bool = False
+
+
+class CountDown(NamedTuple):
+    """How many needs of a task run became final, and how many of those failed or were skipped."""
+
+    run_id: str
+    task: str
+    done: int
+    failed: int
+    skipped: int
+
+
+class GroupCount(NamedTuple):
+    """How many items of a ``for_each`` became final, and how many of those failed."""
+
+    group_id: str
+    done: int
+    failed: int
+
+
+class Resolution(NamedTuple):
+    """What becomes of a blocked or retrying task run. ``error`` and ``output`` are JSON text; ``items`` is the number
+    of task runs that a ``for_each`` waits for."""
+
+    id: str
+    state: TaskState
+    wake_at: datetime | None = None
+    output: str | None = None
+    error: str | None = None
+    items: int | None = None
+    child_run_id: str | None = None
+
+
+class AttemptEnd(NamedTuple):
+    """How one attempt ended: only the holder of ``claim_no`` may say so, and only while the row is running."""
+
+    id: str
+    claim_no: int
+    state: TaskState
+    output: str | None
+    error: str | None
+    wake_at: datetime | None
+    lost: bool = False
+
+
+class PastAttempt(NamedTuple):
+    """An attempt that another one follows."""
+
+    task_run_id: str
+    claim_no: int
+    attempt: int
+    worker_id: str | None
+    outcome: str
+    error: str | None
+    started_at: datetime | None
+    finished_at: datetime
+
+
+class RunChange(NamedTuple):
+    """A locked run's new figures; ``state`` only where it changes."""
+
+    id: str
+    tasks_left: int
+    tasks_failed: int
+    tasks_cancelled: int
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ClaimedRow(NamedTuple):
+    """A task run that now belongs to the claiming worker, with what its run says."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    claim_no: int
+    attempt: int
+    worker_losses: int
+    item: str | None
+    queue: str
+    priority: int
+    ready_at: datetime
+    started_at: datetime
+    project_id: str
+    workflow_id: str
+    version_id: str
+    inputs: str
+    traceparent: str
+    slot_key: str | None
+    trigger_id: str | None
+    due_at: datetime | None
+    scheduled_for: str | None
+    created_at: datetime
+    started_by: str
+    tasks_failed: int
+
+
+class RunningTask(NamedTuple):
+    id: str
+    claim_no: int
+    worker_id: str
+    run_id: str
+
+
+class OwnedTask(NamedTuple):
+    """A running task run as recovery sees it."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    claim_no: int
+    attempt: int
+    worker_losses: int
+    worker_id: str
+    queue: str
+    priority: int
+    started_at: datetime | None
+    workflow_id: str
+    slot_key: str | None
+
+
+class CancelledTask(NamedTuple):
+    """A task run that was ended before anything of it ran, or while nothing of it ran."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    child_run_id: str | None
+
+
+class WakingTask(NamedTuple):
+    """A waiting or retrying task run whose ``wake_at`` has come."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    claim_no: int
+    attempt: int
+    state: TaskState
+    item: str | None
+    workflow_id: str
+    slot_key: str | None
+
+
+class ParentTask(NamedTuple):
+    """The task run that waits for a child run."""
+
+    id: str
+    run_id: str
+    task: str
+    item_index: int
+    group_id: str | None
+    claim_no: int
+    attempt: int
+    child_run_id: str
+    started_at: datetime | None
+
+
+class SettledTask(NamedTuple):
+    """A finished task run's result, as successors see it; ``output`` is JSON text."""
+
+    run_id: str
+    task: str
+    item_index: int
+    state: TaskState
+    output: str | None
+    group_id: str | None = None
+
+
+class UnhintedTask(NamedTuple):
+    id: str
+    claim_no: int
+    queue: str
+    priority: int
+
+
+class StoredVersion(NamedTuple):
+    """``content`` is the document as JSON text; ``source`` the folder with the code, where the version has one."""
+
+    id: str
+    workflow_id: str
+    number: int
+    content: str
+    source: str | None
+
+
+class LiveWorkflow(NamedTuple):
+    """A workflow and its live version; ``version_id`` is ``None`` where nothing is deployed."""
+
+    id: str
+    name: str
+    project_id: str
+    enabled: bool
+    version_id: str | None
+
+
+class HeldKey(NamedTuple):
+    """An idempotency key as it is stored; ``state`` is that of the run it started, ``None`` while there is no such
+    run."""
+
+    route: str
+    request_hash: str
+    run_id: str | None
+    state: str | None
+
+
+class DueTrigger(NamedTuple):
+    """A trigger whose time has come. Due times up to ``skip_until`` belong to a pause that is over."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    name: str
+    kind: str
+    expression: str
+    timezone: str
+    misfire: str
+    anchor_at: datetime
+    next_at: datetime
+    skip_until: datetime | None
+    version_id: str | None
+    enabled: bool
+
+
+class LedgerRow(NamedTuple):
+    trigger_id: str
+    due_at: datetime
+    project_id: str
+    workflow_id: str
+    outcome: str
+    rule: str
+    run_id: str | None
+    decided_at: datetime
+    epoch: int
+
+
+class WorkerRow(NamedTuple):
+    id: str
+    name: str
+    version: str
+    queues: Sequence[str]
+    slots: int

@@ -1,0 +1,159 @@
+"""Claiming: hints become attempts that this worker owns under a new fence."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler_application.json_values import json_value
+from scheduler_application.ports.observing import Metrics
+from scheduler_application.ports.persistence import Store, Transaction
+from scheduler_application.ports.rows import NO_ITEM, ClaimedRow, SettledTask, Slot
+from scheduler_application.ports.time import Clock
+from scheduler_application.run.definitions import Version
+from scheduler_application.run.open_runs import Engine
+from scheduler_application.run.scope import named_tasks, run_scope, tasks_scope
+from scheduler_domain.workflow.definition import TaskDefinition
+
+MAX_CLAIM = 500
+"""The most task runs that one transaction claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTask:
+    """An attempt that belongs to this worker until it reports its outcome or its lease ends.
+
+    ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds.
+    """
+
+    row: ClaimedRow
+    version: Version
+    scope: Mapping[str, Any]
+
+    @property
+    def task(self) -> TaskDefinition:
+        return self.version.definition.tasks[self.row.task]
+
+    @property
+    def fence(self) -> tuple[str, int]:
+        return (self.row.id, self.row.claim_no)
+
+    @property
+    def slot(self) -> Slot | None:
+        """The concurrency key that the run holds."""
+        return None if self.row.slot_key is None else Slot(self.row.workflow_id, self.row.slot_key)
+
+
+class ClaimTasks:
+    """For workers. Claims what the hints name, as far as it still may be claimed; one transaction for all. After it,
+    and not before, the hints' messages are acknowledged."""
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock, metrics: Metrics) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._metrics = metrics
+
+    async def execute(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
+        """``hints`` are (task run, fence); raises `Unavailable`."""
+        if not hints:
+            return []
+        started = self._clock.monotonic()
+        wanted = sorted(set(hints))
+        tries = 0
+
+        async def claim(tx: Transaction) -> list[ClaimedTask]:
+            nonlocal tries
+            tries += 1
+            rows = await tx.claims.claim(worker_id, wanted, self._clock.now())
+            # Tried again: an earlier try may have been committed although its answer was lost.
+            before = await tx.claims.claimed_before(worker_id, wanted) if tries > 1 else []
+            known = {row.id for row in rows}
+            return await self._tasks(tx, [*rows, *(row for row in before if row.id not in known)])
+
+        claimed = await self._store.transact(claim)
+        self._observe(claimed, self._clock.monotonic() - started)
+        return claimed
+
+    async def recall(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
+        """What of ``hints`` belongs to the worker after an `execute` that raised: it may have been committed all the
+        same.
+
+        What the worker knows already is in the answer too. Raises `Unavailable`.
+        """
+
+        async def recall(tx: Transaction) -> list[ClaimedTask]:
+            return await self._tasks(tx, await tx.claims.claimed_before(worker_id, sorted(set(hints))))
+
+        return await self._store.transact(recall)
+
+    async def _tasks(self, tx: Transaction, rows: Sequence[ClaimedRow]) -> list[ClaimedTask]:
+        versions = {row.version_id: await self._engine.definitions.get(tx, row.version_id) for row in rows}
+        results = await self._results(tx, rows, versions)
+        return [
+            ClaimedTask(
+                row,
+                versions[row.version_id],
+                self._scope(row, versions[row.version_id], results[row.run_id]),
+            )
+            for row in rows
+        ]
+
+    async def _results(
+        self,
+        tx: Transaction,
+        rows: Sequence[ClaimedRow],
+        versions: Mapping[str, Version],
+    ) -> Mapping[str, Sequence[SettledTask]]:
+        """The results that the claimed tasks' templates name, and no others."""
+        wanted = {
+            (row.run_id, task)
+            for row in rows
+            for task in named_tasks(_references(versions[row.version_id].definition.tasks[row.task]))
+        }
+        found: dict[str, list[SettledTask]] = defaultdict(list)
+        if wanted:
+            for result in await tx.graph.results(sorted(wanted)):
+                found[result.run_id].append(result)
+        return found
+
+    def _scope(self, row: ClaimedRow, version: Version, results: Sequence[SettledTask]) -> dict[str, Any]:
+        scope = {
+            "inputs": json_value(row.inputs),
+            "vars": self._engine.variables,
+            "tasks": tasks_scope(results),
+            "run": run_scope(
+                run_id=row.run_id,
+                workflow=version.definition.name,
+                started_by=row.started_by,
+                scheduled_for=row.scheduled_for,
+                created_at=row.created_at,
+                failed=row.tasks_failed > 0,
+            ),
+        }
+        if row.item_index != NO_ITEM:
+            scope |= {"item": json_value(row.item), "index": row.item_index}
+        return scope
+
+    def _observe(self, claimed: Sequence[ClaimedTask], seconds: float) -> None:
+        if not claimed:
+            return
+        self._metrics.batch("claim", len(claimed), seconds)
+        waited: dict[str, float] = {}
+        counts: dict[str, int] = defaultdict(int)
+        for task in claimed:
+            row = task.row
+            counts[row.queue] += 1
+            waited[row.queue] = max(
+                waited.get(row.queue, 0.0),
+                (row.started_at - row.ready_at).total_seconds(),
+            )
+        for queue, count in counts.items():
+            self._metrics.claimed(queue, count, waited[queue])
+
+
+def _references(task: TaskDefinition) -> frozenset[tuple[str, ...]]:
+    found = task.settings.references
+    for template in task.env.values():
+        found |= template.references
+    return found

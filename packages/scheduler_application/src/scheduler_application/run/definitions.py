@@ -1,0 +1,66 @@
+"""Definitions of versions, kept in memory: a version never changes, so what was read once is right for ever."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import msgspec
+
+from scheduler_application.errors import NotFound
+from scheduler_application.ports.persistence import Transaction
+from scheduler_application.ports.rows import StoredVersion
+from scheduler_application.workflow.document import load_definition
+from scheduler_domain.workflow.definition import WorkflowDefinition
+
+KEPT_TASKS = 50_000
+"""How many tasks' definitions one process keeps; the versions that were not used for longest go first."""
+
+_LOOP_BYTES = 32_768
+"""A content longer than this is made into a definition off the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as the engine uses it."""
+
+    id: str
+    workflow_id: str
+    number: int
+    definition: WorkflowDefinition
+    source: str | None
+
+
+class Definitions:
+    """Versions by id; safe to share by everything in one process."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Version] = OrderedDict()
+        self._tasks = 0
+
+    async def get(self, tx: Transaction, version_id: str) -> Version:
+        """Raises `NotFound` where the store has no such version."""
+        known = self._kept.get(version_id)
+        if known is not None:
+            self._kept.move_to_end(version_id)
+            return known
+        stored = await tx.workflows.version(version_id)
+        if stored is None:
+            raise NotFound(f"there is no version {version_id}")
+        return self._keep(await self._load(stored))
+
+    @staticmethod
+    async def _load(stored: StoredVersion) -> Version:
+        def build() -> WorkflowDefinition:
+            return load_definition(msgspec.json.decode(stored.content))
+
+        definition = build() if len(stored.content) <= _LOOP_BYTES else await asyncio.to_thread(build)
+        return Version(stored.id, stored.workflow_id, stored.number, definition, stored.source)
+
+    def _keep(self, version: Version) -> Version:
+        if version.id not in self._kept:
+            self._kept[version.id] = version
+            self._tasks += len(version.definition.tasks)
+        while self._tasks > KEPT_TASKS and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._tasks -= len(dropped.definition.tasks)
+        return version

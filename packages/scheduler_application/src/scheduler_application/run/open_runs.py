@@ -1,0 +1,239 @@
+"""The runs that one transaction has locked, and what still is to be worked off about them. `advance` works it off."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scheduler_application.json_values import json_text
+from scheduler_application.ports.persistence import Transaction
+from scheduler_application.ports.rows import (
+    BlockedTask,
+    CancelledTask,
+    LockedRun,
+    Resolution,
+    RunChange,
+    SettledTask,
+    Slot,
+)
+from scheduler_application.ports.time import Ids, Randomness
+from scheduler_application.run.begin import Beginning, RunRequest, begin_runs
+from scheduler_application.run.definitions import Definitions, Version
+from scheduler_application.run.progress import Progress
+from scheduler_domain.run.outcome import TaskError
+from scheduler_domain.run.states import (
+    FINAL_RUN_STATES,
+    FINAL_TASK_STATES,
+    RunEvent,
+    RunState,
+    TaskState,
+    advance_run,
+    run_sources,
+)
+from scheduler_domain.workflow.definition import TaskDefinition
+
+MAX_OUTPUT_BYTES = 65_536
+"""The most that one task run may hand on."""
+
+MAX_COLLECTED_BYTES = 16 * MAX_OUTPUT_BYTES
+"""The most that the items of a ``for_each`` or the tasks of a child run may hand on together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the engine needs beside the transaction; one per process. ``variables`` are ``vars`` in expressions."""
+
+    definitions: Definitions
+    ids: Ids
+    randomness: Randomness
+    variables: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A locked run and its figures as this transaction changes them."""
+
+    row: LockedRun
+    version: Version
+    state: RunState
+    stop_reason: str | None
+    left: int
+    failed: int
+    cancelled: int
+    started_at: datetime | None
+    changed: bool = False
+
+    @property
+    def stopping(self) -> bool:
+        return self.state is RunState.CANCELLING
+
+    @property
+    def slot(self) -> Slot | None:
+        return None if self.row.slot_key is None else Slot(self.row.workflow_id, self.row.slot_key)
+
+    def task(self, key: str) -> TaskDefinition:
+        return self.version.definition.tasks[key]
+
+    def count(self, state: TaskState) -> None:
+        """One of the run's tasks has become final."""
+        self.left -= 1
+        self.failed += state in (TaskState.FAILED, TaskState.TIMED_OUT)
+        self.cancelled += state is TaskState.CANCELLED
+        self.changed = True
+
+    def stop(self, reason: str) -> None:
+        self.state = advance_run(self.state, RunEvent.CANCEL)
+        self.stop_reason = reason
+        self.changed = True
+
+    @property
+    def stoppable(self) -> bool:
+        return self.state in run_sources(RunEvent.CANCEL)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is open any more, and it has not been given its final state yet."""
+        return self.left == 0 and self.state in (RunState.RUNNING, RunState.CANCELLING)
+
+
+class OpenRuns:
+    """Use: ``lock`` or ``begin`` runs, hand in what became final (``settled``) or whose turn has come (``unblocked``),
+    then `advance`."""
+
+    def __init__(self, tx: Transaction, engine: Engine, now: datetime) -> None:
+        self.tx = tx
+        self.engine = engine
+        self.now = now
+        self.settled: list[SettledTask] = []
+        self.unblocked: list[BlockedTask] = []
+        self.progress = Progress()
+        self._runs: dict[str, OpenRun] = {}
+
+    def __getitem__(self, run_id: str) -> OpenRun:
+        return self._runs[run_id]
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._runs
+
+    async def lock(self, run_ids: Iterable[str], slots: Iterable[Slot] = ()) -> None:
+        """Locks the slots, then the runs, the youngest first: a child run, whose end concerns its parent, is younger
+        than it. Those that exist are open from now on."""
+        ordered = sorted(set(slots))
+        if ordered:
+            await self.tx.runs.lock_slots(ordered)
+        wanted = set(run_ids) - self._runs.keys()
+        if wanted:
+            for row in await self.tx.runs.lock_runs(sorted(wanted, reverse=True)):
+                await self._open(row)
+
+    async def begin(self, requests: Sequence[RunRequest]) -> Beginning:
+        """Begins new runs, opens them, and stops those that their concurrency ends for them."""
+        beginning = await begin_runs(self.tx, requests, self.now, self.engine.ids)
+        for begun in beginning.begun:
+            if begun.locked is not None:
+                await self._open(begun.locked)
+                self.progress.ready += begun.ready
+                self.unblocked += begun.roots
+                self.progress.changed_run(begun.locked.project_id, begun.locked.id, begun.locked.state)
+        if beginning.make_room:
+            await self.lock(beginning.make_room)
+            await self.stop(beginning.make_room, "cancel")
+        return beginning
+
+    async def stop(self, run_ids: Iterable[str], reason: str) -> None:
+        """Stops open runs whose slots are locked: what is idle of them is settled next, what runs is ended by its
+        worker, their child runs are left in ``progress.to_cancel``. Runs that are final or being stopped are left
+        alone."""
+        stopped = [run_id for run_id in run_ids if run_id in self._runs and self._runs[run_id].stoppable]
+        if not stopped:
+            return
+        await self.tx.runs.stop_runs(stopped, reason)
+        for run_id in stopped:
+            run = self._runs[run_id]
+            run.stop(reason)
+            self.progress.changed_run(run.row.project_id, run_id, run.state)
+        self.cancelled(await self.tx.upkeep.cancel_idle(stopped, self.now))
+        self.progress.to_end += await self.tx.upkeep.running_in(stopped)
+
+    def cancelled(self, tasks: Iterable[CancelledTask]) -> None:
+        """Task runs of open runs were cancelled while nothing of them ran; that is settled next."""
+        state = TaskState.CANCELLED
+        for task in tasks:
+            self.settled.append(SettledTask(task.run_id, task.task, task.item_index, state, None, task.group_id))
+            self.changed_task(task.run_id, task.id, task.task, state)
+            if task.child_run_id is not None:
+                self.progress.to_cancel.append(task.child_run_id)
+
+    async def admit(self, slot: Slot, limit: int) -> int:
+        """Lets pending runs of a locked slot run, the oldest first; how many there were."""
+        admitted = await self.tx.runs.admit(slot, limit, self.now)
+        await self.lock(admitted)
+        for run_id in admitted:
+            run = self._runs[run_id]
+            run.state, run.started_at = RunState.RUNNING, self.now
+            self.progress.changed_run(run.row.project_id, run_id, run.state)
+        self.unblocked += await self.tx.graph.roots(admitted) if admitted else []
+        return len(admitted)
+
+    async def resolve(self, rows: Mapping[str, BlockedTask], resolutions: Sequence[Resolution]) -> None:
+        """Writes decisions about task runs of open runs; what they made final is settled next."""
+        written = await self.tx.graph.resolve(resolutions, self.now)
+        for resolution in resolutions:
+            if resolution.id not in written:
+                continue
+            row = rows[resolution.id]
+            self.changed_task(row.run_id, row.id, row.task, resolution.state)
+            if resolution.state in FINAL_TASK_STATES:
+                self.settled.append(
+                    SettledTask(
+                        row.run_id,
+                        row.task,
+                        row.item_index,
+                        resolution.state,
+                        resolution.output,
+                        row.group_id,
+                    )
+                )
+
+    def changed_task(self, run_id: str, task_run_id: str, task: str, state: TaskState) -> None:
+        """Tells watchers, after the commit."""
+        self.progress.changed_task(self._runs[run_id].row.project_id, run_id, task_run_id, task, state)
+
+    def finished(self) -> list[OpenRun]:
+        """Open runs that have no open task left."""
+        return [run for run in self._runs.values() if run.is_over]
+
+    async def save(self) -> None:
+        """Writes the figures and states that changed."""
+        changes = [
+            RunChange(
+                run.row.id,
+                run.left,
+                run.failed,
+                run.cancelled,
+                run.state,
+                run.started_at,
+                self.now if run.state in FINAL_RUN_STATES else None,
+            )
+            for run in self._runs.values()
+            if run.changed
+        ]
+        if changes:
+            await self.tx.runs.save_runs(changes, self.now)
+
+    async def _open(self, row: LockedRun) -> None:
+        version = await self.engine.definitions.get(self.tx, row.version_id)
+        self._runs[row.id] = OpenRun(
+            row,
+            version,
+            row.state,
+            row.stop_reason,
+            row.tasks_left,
+            row.tasks_failed,
+            row.tasks_cancelled,
+            row.started_at,
+        )
+
+
+def error_text(error: TaskError | None) -> str | None:
+    return None if error is None else json_text(error.to_json())

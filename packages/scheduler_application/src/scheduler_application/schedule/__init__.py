@@ -1,0 +1,1 @@
+"""What the clock starts: `fire` for the leader, `manage` for people, `preview` for everybody."""

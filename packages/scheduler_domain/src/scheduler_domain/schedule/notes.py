@@ -1,0 +1,63 @@
+"""What a change of clocks did to one step of a cron timetable, in words."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+from scheduler_domain.schedule.clock_changes import ClockChange, change_around
+from scheduler_domain.schedule.cron import CronExpression
+from scheduler_domain.schedule.cron_timetable import LONGEST_CAUGHT_UP, CronTimetable, Step
+
+_NAMED_TIMES = 3
+
+
+def note_on(timetable: CronTimetable, step: Step) -> str | None:
+    """One line about the gaps on the way to the step's due time and about its coming twice; ``None`` when plain."""
+    notes = [_about_gap(timetable.expression, gap) for gap in step.gaps]
+    if step.at is not None and (twice := _about_overlap(timetable, step.at.astimezone(timetable.zone))):
+        notes.append(twice)
+    return "; ".join(notes) or None
+
+
+def _about_gap(expression: CronExpression, gap: ClockChange) -> str:
+    times, several = _missing(expression, gap)
+    missing = f"{times} {'do' if several else 'does'} not exist on {gap.start.date()}"
+    if expression.wildcard:
+        return f"{missing}; left out"
+    if gap.length > LONGEST_CAUGHT_UP:
+        return f"{missing} (the clock jumps {_hours(gap.length)}, more than 3 h); skipped"
+    return f"{missing}; fires {'once ' if several else ''}at {_clock(gap.end)}"
+
+
+def _about_overlap(timetable: CronTimetable, local: datetime) -> str | None:
+    naive = local.replace(tzinfo=None)
+    overlap = change_around(timetable.zone, naive)
+    if overlap is None:
+        return None
+    twice = f"{_clock(naive)} happens twice on {naive.date()}"
+    if timetable.fires_in_both_passes(overlap):
+        return f"{twice}; this is the {'second' if naive.fold else 'first'} time"
+    return f"{twice}; fires the first time only"
+
+
+def _missing(expression: CronExpression, gap: ClockChange) -> tuple[str, bool]:
+    found = list(islice(_times_in(expression, gap), _NAMED_TIMES + 1))
+    times = [_clock(time) for time in found[:_NAMED_TIMES]]
+    if len(found) > _NAMED_TIMES:
+        return f"{', '.join(times)} and more", True
+    return " and ".join([", ".join(times[:-1]), times[-1]] if len(times) > 1 else times), len(times) > 1
+
+
+def _times_in(expression: CronExpression, gap: ClockChange) -> Iterator[datetime]:
+    found = expression.at_or_after(gap.start)
+    while found is not None and found < gap.end:
+        yield found
+        found = expression.after(found)
+
+
+def _clock(local: datetime) -> str:
+    return f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+
+
+def _hours(length: timedelta) -> str:
+    return f"{length / timedelta(hours=1):g} h"

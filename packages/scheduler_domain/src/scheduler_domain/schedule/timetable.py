@@ -1,0 +1,156 @@
+"""A timetable is a pure, strictly increasing sequence of instants (UTC)."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.schedule.cron_parsing import parse_cron
+from scheduler_domain.schedule.cron_timetable import CronTimetable, Step
+from scheduler_domain.schedule.notes import note_on
+from scheduler_domain.schedule.zones import zone_named
+
+SHORTEST_INTERVAL = timedelta(seconds=1)
+LONGEST_INTERVAL = timedelta(days=366)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UTC = ZoneInfo("UTC")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_LONGEST_INSTANT = 64
+
+
+class Timetable(Protocol):
+    """Moments that are passed in are aware; due times are UTC and strictly later than the moment."""
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first due time strictly after ``moment`` (aware), as UTC; ``None`` when there is none any more."""
+        ...
+
+    def step_after(self, moment: datetime) -> Step:
+        """`next_after`, with what clock changes left out on the way to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One due time for people: the instant in UTC, the same in the schedule's zone, and what a change of clocks did."""
+
+    at: datetime
+    local: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EveryTimetable:
+    """``anchor + n * interval`` for n from 1 on, in elapsed time: clock changes and restarts do not move the phase."""
+
+    interval: timedelta
+    anchor: datetime
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        try:
+            return self.anchor + self.interval * max(1, (moment - self.anchor) // self.interval + 1)
+        except OverflowError:
+            return None
+
+    def step_after(self, moment: datetime) -> Step:
+        return Step(self.next_after(moment))
+
+
+@dataclass(frozen=True, slots=True)
+class AtTimetable:
+    """One instant (UTC)."""
+
+    instant: datetime
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return self.instant if self.instant > moment else None
+
+    def step_after(self, moment: datetime) -> Step:
+        return Step(self.next_after(moment))
+
+
+def parse_timetable(
+    kind: str, expression: str, timezone: str, *, anchor: datetime | None = None, seed: str = ""
+) -> Timetable:
+    """The timetable of a trigger (``schedule``, ``every`` or ``at``).
+
+    ``anchor`` (aware; absent: the epoch) fixes the phase of ``every``: due times are ``anchor + n * interval``, n >= 1.
+    ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. Raises `InvalidDefinition` with
+    codes ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``,
+    ``invalid_instant``; problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
+    """
+    try:
+        zone = zone_named(timezone)
+    except InvalidDefinition as unknown:
+        try:
+            _timetable(kind, expression, _UTC, anchor, seed)
+        except InvalidDefinition as invalid:
+            raise InvalidDefinition([*invalid.problems, *unknown.problems]) from None
+        raise
+    return _timetable(kind, expression, zone, anchor, seed)
+
+
+def preview(
+    kind: str,
+    expression: str,
+    timezone: str,
+    after: datetime,
+    count: int,
+    *,
+    anchor: datetime | None = None,
+    seed: str = "",
+) -> list[Fire]:
+    """The next ``count`` due times after ``after``, each with its local time and note; raises as `parse_timetable`.
+
+    Without ``anchor`` an ``every`` starts at ``after``, as if it were deployed then. Fewer come when it ends.
+    """
+    timetable = parse_timetable(kind, expression, timezone, anchor=anchor or after, seed=seed)
+    zone = zone_named(timezone)
+    fires: list[Fire] = []
+    moment = after
+    while len(fires) < count:
+        step = timetable.step_after(moment)
+        if step.at is None:
+            break
+        note = note_on(timetable, step) if isinstance(timetable, CronTimetable) else None
+        fires.append(Fire(step.at, step.at.astimezone(zone), note))
+        moment = step.at
+    return fires
+
+
+def _timetable(kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str) -> Timetable:
+    if kind == "schedule":
+        return CronTimetable(parse_cron(expression, seed), zone)
+    if kind == "every":
+        return EveryTimetable(_parse_interval(expression), (anchor or _EPOCH).astimezone(UTC))
+    if kind == "at":
+        return AtTimetable(_parse_instant(expression))
+    raise ValueError(f"a trigger of kind {kind!r} has no timetable")
+
+
+def _parse_interval(text: str) -> timedelta:
+    if _SECONDS.fullmatch(text):
+        interval = timedelta(microseconds=int(Decimal(text) * 1_000_000))
+        if SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
+            return interval
+    message = f"the interval {text[:40]!r} (in seconds) is not accepted: from 1 second to 366 days"
+    raise InvalidDefinition([Problem(("every",), "invalid_interval", message)])
+
+
+def _parse_instant(text: str) -> datetime:
+    wrong = f"{text[:_LONGEST_INSTANT]!r} is not an instant"
+    try:
+        instant = datetime.fromisoformat(text) if len(text) <= _LONGEST_INSTANT and text.isascii() else None
+        if instant is not None and instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+        if instant is not None:
+            wrong = f"{text!r} has no offset from UTC"
+    except ValueError:
+        pass
+    except OverflowError:
+        wrong = f"{text!r} lies outside the calendar in UTC"
+    message = f"{wrong}: write ISO 8601 with an offset, such as 2027-01-01T00:00:00+01:00"
+    raise InvalidDefinition([Problem(("at",), "invalid_instant", message)])

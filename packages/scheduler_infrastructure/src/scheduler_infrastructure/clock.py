@@ -1,0 +1,60 @@
+"""Time, identity and chance for real. Nothing else in the system asks the machine for them."""
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+
+_COUNTER_BITS = 12
+_RANDOM_BITS = 62
+_VERSION = 0x7 << 76
+_VARIANT = 0x2 << 62
+
+
+class MachineClock:
+    """The machine's clock: what SQLite goes by."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class StoreClock:
+    """The database's clock as an offset from the monotonic one: a step of this machine's clock moves nothing."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.monotonic() + self._offset, UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def set_offset(self, seconds: float) -> None:
+        """``seconds`` is the database's time minus the monotonic clock."""
+        self._offset = seconds
+
+
+class SortedIds:
+    """Version 7 UUIDs (RFC 9562): milliseconds, then a counter that keeps one process's ids in order, then chance."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self) -> str:
+        stamp = max((time.time_ns() // 1_000_000) << _COUNTER_BITS, self._last + 1)
+        self._last = stamp
+        milliseconds, counter = divmod(stamp, 1 << _COUNTER_BITS)
+        chance = int.from_bytes(os.urandom(8)) >> (64 - _RANDOM_BITS)
+        digits = f"{milliseconds << 80 | _VERSION | counter << 64 | _VARIANT | chance:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+class SystemRandomness:
+    """For pauses and jitter, never for secrets."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return random.uniform(low, high)

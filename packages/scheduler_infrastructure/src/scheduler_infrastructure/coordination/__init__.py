@@ -1,0 +1,1 @@
+"""What processes tell one another through Redis; all of it may vanish."""

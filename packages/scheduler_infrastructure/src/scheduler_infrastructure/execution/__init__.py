@@ -1,0 +1,1 @@
+"""How task kinds are executed on a worker: one file per kind, over a supervisor that leaves no process behind."""

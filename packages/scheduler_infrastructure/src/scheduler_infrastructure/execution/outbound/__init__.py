@@ -1,0 +1,1 @@
+"""Requests to addresses that a user chose: which may be reached, and how much of an answer is read."""

@@ -1,0 +1,230 @@
+"""``python``: a call of a function, in a warm child process that imports from the workflow's source folder."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import msgspec
+
+from scheduler_application.ports.execution import ExecutionRequest, LogSink
+from scheduler_domain.run.outcome import Outcome, Succeeded
+from scheduler_infrastructure.execution.failures import failed, invalid_settings, killed, supervisor_lost, survived
+from scheduler_infrastructure.execution.output import InvalidOutput, check_output
+from scheduler_infrastructure.execution.stopping import stop_reason, stopped_outcome, watching
+from scheduler_infrastructure.execution.supervision.keeper_link import ExitReport, finished
+from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
+from scheduler_infrastructure.execution.surroundings import Surroundings, worker_interpreter
+from scheduler_infrastructure.execution.warm.pool import WarmPool
+from scheduler_infrastructure.execution.warm.process import Answer, WarmChild, WarmKey, start_child
+
+_DRAIN_SECONDS = 10.0
+_OWN_END_SECONDS = 0.25
+_MAX_RESTARTS = 3
+_OF_THE_CALL = frozenset({"HOME", "TRACEPARENT", "TRACESTATE"})
+
+
+class PythonSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """``call`` is ``package.module:function``; ``args`` are its keyword arguments."""
+
+    call: str
+    args: dict[str, Any] = {}
+
+
+class PythonExecutor:
+    """``interpreter`` runs the tasks (the worker's own where none is given), in at most ``max_children`` processes."""
+
+    name = "python"
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        interpreter: str | None = None,
+        max_children: int = 8,
+        recycle_after: int = 1000,
+        idle_seconds: float = 300.0,
+    ) -> None:
+        self._supervisor = supervisor
+        self._interpreter = interpreter or worker_interpreter()
+        self._pool = WarmPool(
+            lambda key: start_child(self._supervisor, self._interpreter, key),
+            max_children=max_children,
+            recycle_after=recycle_after,
+            idle_seconds=idle_seconds,
+        )
+
+    async def open(self) -> None:
+        await self._supervisor.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+        await self._supervisor.close()
+
+    async def execute(self, request: ExecutionRequest, log: LogSink) -> Outcome:
+        try:
+            settings = msgspec.convert(request.settings, PythonSettings)
+        except msgspec.ValidationError as error:
+            return invalid_settings(error)
+        if problem := _malformed(settings.call):
+            return failed("import_error", problem, retryable=False)
+        call = _Call(self._pool, request, settings)
+        with watching(request, call.stop):
+            return await call.run(log)
+
+
+def _malformed(call: str) -> str | None:
+    module, colon, path = call.partition(":")
+    if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
+        return None
+    return f"{call[:100]!r} does not name a function; write it as package.module:function"
+
+
+def _is_of_the_call(name: str) -> bool:
+    """Whether a variable differs between calls that may share a process."""
+    return name.startswith("ORRERY_") or name in _OF_THE_CALL
+
+
+class _Call:
+    """One attempt, from waiting for a child to the outcome."""
+
+    def __init__(self, pool: WarmPool, request: ExecutionRequest, settings: PythonSettings) -> None:
+        self._pool = pool
+        self._request = request
+        self._settings = settings
+        self._surroundings = Surroundings(request.work_folder)
+        self._reason: str | None = stop_reason(request) if request.stop.is_set() else None
+        self._ended_by_us = False
+        self._child: WarmChild | None = None
+        self._waiting: asyncio.Future[WarmChild | None] | None = None
+        environment = self._surroundings.environment(request)
+        shared = frozenset(pair for pair in environment.items() if not _is_of_the_call(pair[0]))
+        self._key = WarmKey(request.project, str(request.source or ""), shared)
+
+    def _frame(self, child: WarmChild) -> dict[str, Any]:
+        """The call as ``child`` gets it, in a folder that the child keeps: making and removing one for each call costs
+        more than an empty function does, and waits for the disk's journal besides."""
+        if child.folder is None:
+            own_name = f"python-{self._request.work_folder.name}"
+            child.folder = self._request.work_folder.with_name(own_name)
+        self._surroundings = Surroundings(child.folder)
+        environment = self._surroundings.environment(self._request)
+        return {
+            "call": self._settings.call,
+            "args": self._settings.args,
+            "env": {name: value for name, value in environment.items() if _is_of_the_call(name)},
+            "folder": self._surroundings.folder,
+            "output": self._surroundings.output,
+            "artifacts": self._surroundings.artifacts,
+        }
+
+    def stop(self, reason: str) -> None:
+        self._reason = reason
+        if self._child is not None:
+            self._child.end(self._request.grace)
+        elif self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def run(self, log: LogSink) -> Outcome:
+        for _ in range(_MAX_RESTARTS):
+            try:
+                child = await self._take_child()
+            except OSError as error:
+                return failed("spawn_error", f"the Python process cannot be started: {error}")
+            if child is None or self._reason is not None:
+                return self._stopped(child)
+            answer = await self._ask(child, log)
+            if answer is None or answer.kind != "stale":
+                return await self._outcome(child, answer)
+            await self._end(child)
+        return failed("import_error", "the source folder changes faster than it can be imported")
+
+    async def _take_child(self) -> WarmChild | None:
+        if self._reason is not None:
+            return None
+        child = self._pool.take(self._key)
+        if child is not None:
+            return child
+        self._waiting = self._pool.wait(self._key)
+        try:
+            return await self._waiting
+        except asyncio.CancelledError:
+            if self._waiting.done() and not self._waiting.cancelled() and (given := self._waiting.result()):
+                self._pool.give(given)
+            raise
+
+    def _stopped(self, child: WarmChild | None) -> Outcome:
+        if child is not None:
+            self._pool.give(child)
+        return stopped_outcome(self._request, self._reason or stop_reason(self._request))
+
+    async def _ask(self, child: WarmChild, log: LogSink) -> Answer | None:
+        self._child = child
+        try:
+            answer = await child.call(self._frame(child), log)
+            if forwarding := child.log.drain():
+                await asyncio.wait({forwarding}, timeout=_DRAIN_SECONDS if self._reason is None else 0.5)
+            return answer
+        except asyncio.CancelledError:
+            child.end(0)
+            await finished(child.process.ended)
+            raise
+        finally:
+            child.log.detach()
+            self._child = None
+
+    async def _outcome(self, child: WarmChild, answer: Answer | None) -> Outcome:
+        if answer is None or self._reason is not None:
+            report = await self._end_of_silence(child)
+            if self._reason is not None:
+                return stopped_outcome(self._request, self._reason)
+            return self._ended_without_answer(report, child)
+        if answer.doubt is not None or answer.kind == "import_error":
+            await self._end(child)
+        else:
+            self._pool.give(child)
+        return self._answered(answer)
+
+    async def _end_of_silence(self, child: WarmChild) -> ExitReport:
+        """The report on a child that gave no answer: it is ending, or else it closed its connection and is ended."""
+        if self._reason is None:
+            ended, _ = await asyncio.wait({child.process.ended}, timeout=_OWN_END_SECONDS)
+            self._ended_by_us = not ended
+        return await self._end(child)
+
+    async def _end(self, child: WarmChild) -> ExitReport:
+        """Waits until nothing of the child's tree is left, which a stop has already seen to; else it is ended at
+        once."""
+        if self._reason is None:
+            child.end(0)
+        return await finished(child.process.ended)
+
+    def _answered(self, answer: Answer) -> Outcome:
+        if answer.kind == "ok":
+            try:
+                if answer.written:
+                    return Succeeded(self._surroundings.read_output())
+                if answer.output is not None:
+                    check_output(answer.output)
+            except InvalidOutput as error:
+                return failed("invalid_output", str(error))
+            return Succeeded(answer.output)
+        if answer.kind == "exit":
+            return failed("exit_code", answer.message, exit_code=answer.exit_code, detail=answer.detail)
+        return failed(answer.kind, answer.message, retryable=answer.kind != "import_error", detail=answer.detail)
+
+    def _ended_without_answer(self, report: ExitReport, child: WarmChild) -> Outcome:
+        stderr = child.log.tail.text()
+        if report.error is not None:
+            return failed("spawn_error", f"the Python process cannot be started: {report.error}")
+        if report.status is None:
+            return survived() if report.survived else supervisor_lost()
+        if self._ended_by_us and report.status == signal.SIGKILL:
+            return failed("no_result", "the process closed its connection to the worker, and was ended", detail=stderr)
+        if os.WIFSIGNALED(report.status):
+            return killed(os.WTERMSIG(report.status), stderr)
+        code = os.waitstatus_to_exitcode(report.status)
+        if code == 0 and self._surroundings.has_output():
+            return self._answered(Answer("ok", written=True))
+        message = f"the process ended with exit code {code} before the function returned"
+        return failed("exit_code" if code else "no_result", message, exit_code=code, detail=stderr)

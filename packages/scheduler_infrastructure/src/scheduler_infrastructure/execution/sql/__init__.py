@@ -1,0 +1,1 @@
+"""One SQL statement of a task on a named connection: its parameters, its execution, its rows as JSON."""

@@ -1,0 +1,178 @@
+"""The hot path of a task run: claimed by one worker, ended by the holder of the fence, hinted."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from scheduler_application.ports.rows import AttemptEnd, ClaimedRow, PastAttempt, UnhintedTask
+from scheduler_domain.run.states import TaskEvent, TaskState, task_sources
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both
+from scheduler_infrastructure.persistence.graph_rows import FINAL, TASK_STATES
+
+_CLAIMABLE = ", ".join(f"'{state}'" for state in task_sources(TaskEvent.CLAIM))
+
+
+class SqlClaims:
+    """`ClaimWrites` over an open transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def claim(self, worker_id: str, hints: Sequence[tuple[str, int]], now: datetime) -> list[ClaimedRow]:
+        rows = await self._connection.fetch_many(_CLAIM, hints, worker_id, now)
+        if self._connection.dialect == "sqlite" and rows:
+            rows = await self._connection.fetch(_CLAIMED, [row["id"] for row in rows])
+        return [ClaimedRow(**row) for row in rows]
+
+    async def claimed_before(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedRow]:
+        return [ClaimedRow(**row) for row in await self._connection.fetch_many(_CLAIMED_BEFORE, hints, worker_id)]
+
+    async def end_attempts(self, ends: Sequence[AttemptEnd], now: datetime) -> dict[str, TaskState]:
+        rows = await self._connection.fetch_many(_END_ATTEMPTS, ends, now)
+        return {row["id"]: TASK_STATES[row["state"]] for row in rows}
+
+    async def remember_attempts(self, attempts: Sequence[PastAttempt]) -> None:
+        await self._connection.fetch_many(_REMEMBER, attempts)
+
+    async def mark_hinted(self, hints: Sequence[tuple[str, int]], now: datetime) -> None:
+        await self._connection.fetch_many(_MARK_HINTED, sorted(hints), now)
+
+    async def unhinted(self, ready_before: datetime, limit: int) -> list[UnhintedTask]:
+        return [UnhintedTask(**row) for row in await self._connection.fetch(_UNHINTED, ready_before, limit)]
+
+    async def unclaimed(self, hinted_before: datetime, limit: int) -> list[UnhintedTask]:
+        return [UnhintedTask(**row) for row in await self._connection.fetch(_UNCLAIMED, hinted_before, limit)]
+
+    async def any_open(self) -> bool:
+        return bool(await self._connection.fetch(_ANY_OPEN))
+
+
+_OF_RUN = (
+    "r.project_id, r.workflow_id, r.version_id, r.inputs, r.traceparent, r.slot_key, r.trigger_id, r.due_at, "
+    "r.scheduled_for, r.created_at, r.started_by, r.tasks_failed"
+)
+_OF_TASK = (
+    "t.id, t.run_id, t.task, t.item_index, t.group_id, t.claim_no, t.attempt, t.worker_losses, t.item, t.queue, "
+    "t.priority, t.ready_at, t.started_at"
+)
+
+# The rows are locked first and in order. Whoever holds one of them lets it go in a moment (a mark, a cancel, another
+# claim), so this waits: a row that were skipped here would lie without a hint until the relay finds it.
+_CLAIM = Statement(
+    postgres=f"""
+        with free as materialized (
+            select t.id from task_runs t
+            join unnest($1::uuid[], $2::int[]) as h (id, claim_no) on t.id = h.id and t.claim_no = h.claim_no
+            where t.state in ({_CLAIMABLE}) and exists (
+                select from workers w where w.id = $3 and w.state = 'active' and w.lease_until > clock_timestamp())
+            order by t.id for update of t)
+        update task_runs t set state = 'running', claim_no = t.claim_no + 1, worker_id = $3, started_at = $4,
+            error = null, cancel_requested = false
+        from free, runs r where t.id = free.id and r.id = t.run_id
+        returning {_OF_TASK}, {_OF_RUN}""",  # noqa: S608 - columns are ours
+    sqlite=f"""
+        update task_runs set state = 'running', claim_no = claim_no + 1, worker_id = $2, started_at = $3, error = null,
+            cancel_requested = false
+        from json_each($1) as h
+        where task_runs.id = h.value ->> 0 and claim_no = h.value ->> 1 and state in ({_CLAIMABLE})
+            and exists (select 1 from workers w
+                where w.id = $2 and w.state = 'active' and w.lease_until > clock_timestamp())
+        returning task_runs.id""",  # noqa: S608 - states from the table
+)
+
+# SQLite returns columns of the changed table only.
+_CLAIMED = Statement(
+    postgres="",
+    sqlite=f"""
+        select {_OF_TASK}, {_OF_RUN} from json_each($1) as h
+        join task_runs t on t.id = h.value join runs r on r.id = t.run_id""",  # noqa: S608 - columns are ours
+)
+
+_CLAIMED_BEFORE = Statement(
+    postgres=f"""
+        select {_OF_TASK}, {_OF_RUN} from unnest($1::uuid[], $2::int[]) as h (id, claim_no)
+        join task_runs t on t.id = h.id and t.claim_no = h.claim_no + 1 join runs r on r.id = t.run_id
+        where t.state = 'running' and t.worker_id = $3""",  # noqa: S608 - columns are ours
+    sqlite=f"""
+        select {_OF_TASK}, {_OF_RUN} from json_each($1) as h
+        join task_runs t on t.id = h.value ->> 0 and t.claim_no = (h.value ->> 1) + 1 join runs r on r.id = t.run_id
+        where t.state = 'running' and t.worker_id = $2""",  # noqa: S608 - columns are ours
+)
+
+_GOES_ON = "('ready', 'retrying')"
+
+_END_ATTEMPTS = Statement(
+    postgres=f"""
+        update task_runs t set state = e.state, output = e.output, error = e.error, wake_at = e.wake_at,
+            worker_losses = t.worker_losses + e.lost::int,
+            worker_id = case when e.state in ({FINAL}) then t.worker_id end,
+            ready_at = case when e.state = 'ready' then $8 else t.ready_at end, hinted_at = null,
+            finished_at = case when e.state in ({FINAL}) then $8 end
+        from (
+            select r.id, r.claim_no, r.output, r.error, r.lost,
+                case when c.cancel_requested and r.state in {_GOES_ON} then 'cancelled' else r.state end as state,
+                case when c.cancel_requested then null else r.wake_at end as wake_at
+            from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::boolean[])
+                as r (id, claim_no, state, output, error, wake_at, lost)
+            join task_runs c on c.id = r.id) as e
+        where t.id = e.id and t.state = 'running' and t.claim_no = e.claim_no
+        returning t.id, t.state""",  # noqa: S608 - states from the table
+    sqlite=f"""
+        update task_runs set state = e.state, output = e.output, error = e.error, wake_at = e.wake_at,
+            worker_losses = worker_losses + e.lost,
+            worker_id = case when e.state in ({FINAL}) then worker_id end,
+            ready_at = case when e.state = 'ready' then $2 else ready_at end, hinted_at = null,
+            finished_at = case when e.state in ({FINAL}) then $2 end
+        from (
+            select r.value ->> 0 as id, r.value ->> 1 as claim_no, r.value ->> 3 as output, r.value ->> 4 as error,
+                r.value ->> 6 as lost,
+                case when c.cancel_requested and r.value ->> 2 in {_GOES_ON} then 'cancelled' else r.value ->> 2 end
+                    as state,
+                case when c.cancel_requested then null else r.value ->> 5 end as wake_at
+            from json_each($1) as r join task_runs c on c.id = r.value ->> 0) as e
+        where task_runs.id = e.id and task_runs.state = 'running' and task_runs.claim_no = e.claim_no
+        returning task_runs.id, task_runs.state""",  # noqa: S608 - states from the table
+)
+
+_REMEMBER = Statement(
+    postgres="""
+        insert into attempts (task_run_id, claim_no, attempt, worker_id, outcome, error, started_at, finished_at)
+        select a.* from unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
+            $8::timestamptz[]) as a
+        on conflict do nothing""",
+    sqlite="""
+        insert into attempts (task_run_id, claim_no, attempt, worker_id, outcome, error, started_at, finished_at)
+        select r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
+            r.value ->> 7
+        from json_each($1) as r where true on conflict do nothing""",
+)
+
+_MARK_HINTED = Statement(
+    postgres="""
+        with still as materialized (
+            select t.id from task_runs t
+            join unnest($1::uuid[], $2::int[]) as h (id, claim_no) on t.id = h.id and t.claim_no = h.claim_no
+            where t.state in ('ready', 'queued') order by t.id for update of t skip locked)
+        update task_runs t set state = 'queued', hinted_at = $3 from still where t.id = still.id""",
+    sqlite="""
+        update task_runs set state = 'queued', hinted_at = $2 from json_each($1) as h
+        where task_runs.id = h.value ->> 0 and claim_no = h.value ->> 1 and state in ('ready', 'queued')""",
+)
+
+_UNHINTED = both(
+    """
+    select id, claim_no, queue, priority from task_runs where state = 'ready' and ready_at < $1
+    order by ready_at limit $2"""
+)
+
+_UNCLAIMED = both(
+    """
+    select id, claim_no, queue, priority from task_runs where state = 'queued' and hinted_at < $1
+    order by ready_at, id limit $2"""
+)
+
+# Two partial indexes, the first row of either: the cost is that of an idle system, whatever the history.
+_ANY_OPEN = both(
+    f"""
+    select 1 as open from task_runs where state in ({_CLAIMABLE})
+    union all select 1 from task_runs where state = 'running' limit 1"""  # noqa: S608 - states from the table
+)

@@ -1,0 +1,426 @@
+"""One transaction, two databases. Every difference between PostgreSQL and SQLite that is not in a `Statement` is here.
+
+A `Connection` runs two kinds of SQL in the same transaction: hot statements (`Statement`, both dialects written out,
+straight to the driver) and SQLAlchemy Core. On SQLite all writing goes through one thread that owns the one writing
+connection: a transaction there begins with ``BEGIN IMMEDIATE``, so read-then-update never loses an update.
+"""
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+from sqlalchemy import Executable, Table, create_engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection as CoreConnection
+from sqlalchemy.engine import Engine, RowMapping
+from sqlalchemy.pool import StaticPool
+
+from scheduler_application.ports.time import Clock
+from scheduler_infrastructure.persistence.columns import (
+    instant_from_text,
+    instant_to_text,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A hot statement in both dialects, with ``$1``… for its arguments.
+
+    Sequences are arrays on PostgreSQL (``unnest($1::uuid[])``) and JSON text on SQLite (``json_each($1)``). On both,
+    ``clock_timestamp()`` is the store's own clock.
+    """
+
+    postgres: str
+    sqlite: str
+
+
+def both(sql: str) -> Statement:
+    """A statement that reads the same in both dialects."""
+    return Statement(sql, sql)
+
+
+class Connection(ABC):
+    """An open transaction."""
+
+    dialect: str
+
+    @abstractmethod
+    async def fetch(self, statement: Statement, *arguments: Any) -> Sequence[Row]:
+        """Runs a hot statement; columns named ``*_at`` or ``*_until`` come back as instants, ids and JSON as text."""
+
+    @abstractmethod
+    async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
+        """Runs a hot statement over many rows at once; nothing for none.
+
+        On PostgreSQL the rows' columns are the arrays ``$1``…``$n`` and ``more`` follows; on SQLite ``$1`` is one JSON
+        array of rows (``json_each($1) as r``, ``r.value ->> 0``…) and ``more`` begins at ``$2``.
+        """
+
+    @abstractmethod
+    async def rows(self, core: Executable) -> Sequence[RowMapping]:
+        """Runs a Core statement that returns rows."""
+
+    @abstractmethod
+    async def run(self, core: Executable) -> int:
+        """Runs a Core statement; how many rows it changed."""
+
+    async def insert_new(self, table: Table, row: Row) -> bool:
+        """Inserts a row; false where one of its keys is taken. Whoever is inserting the same key just now is waited
+        for."""
+        insert = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
+        return await self.run(insert(table).values(**row).on_conflict_do_nothing()) > 0
+
+
+class Database(ABC):
+    """Opens transactions. ``open`` before the first, ``close`` after the last; both may be called once."""
+
+    dialect: str
+
+    @abstractmethod
+    async def open(self) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Commits when the block ends, rolls back when it raises. Nothing inside may be awaited but the connection."""
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for reading only; it never waits for a writer."""
+
+    @abstractmethod
+    async def clock_offset(self) -> float:
+        """Seconds by which the store's clock is ahead of this machine's; 0 on SQLite."""
+
+
+def make_database(url: str, clock: Clock, *, pool_size: int = 10, prepared_statements: bool = True) -> Database:
+    """The database behind ``postgresql://…`` or ``sqlite:///path``; opens nothing yet."""
+    if url.startswith("sqlite:///"):
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), clock)
+    return PostgresDatabase(url, pool_size=pool_size, prepared_statements=prepared_statements)
+
+
+COMMAND_SECONDS = 8.0
+"""The client's own deadline for one statement: a frozen server answers nothing, not even a statement timeout."""
+
+_BEGIN = (
+    "begin; set local statement_timeout = '5s'; set local lock_timeout = '2s';"
+    " set local idle_in_transaction_session_timeout = '3s'; set local plan_cache_mode = force_custom_plan"
+)
+"""Set with each transaction, not with the session, so that it holds behind pgbouncer in transaction mode too.
+
+Plans are made for the arguments at hand: a cached plan expects ten rows in every array and a table as small as it was,
+and then compares every live row with every row of the batch (outcomes were recorded at a fifth of the pace)."""
+
+
+class PostgresDatabase(Database):
+    dialect = "postgresql"
+
+    def __init__(self, url: str, *, pool_size: int, prepared_statements: bool) -> None:
+        # SQLAlchemy's asyncio face brings its whole ORM along, which a process on SQLite need not load.
+        from scheduler_infrastructure.persistence.pooling import postgres_engine  # noqa: PLC0415 - see above
+
+        self._prepared_statements = prepared_statements
+        self._engine = postgres_engine(
+            url,
+            prepared_statements=prepared_statements,
+            connect_args={"command_timeout": COMMAND_SECONDS, "server_settings": {"application_name": "orrery"}},
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_reset_on_return=None,
+        )
+
+    async def open(self) -> None:
+        """Connections are made when they are first needed, so that a process starts while the store is away."""
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        async with self._engine.connect() as core:
+            driver = await _driver(core)
+            try:
+                await driver.execute(_BEGIN)
+                yield _PostgresConnection(core, driver)
+                await driver.execute("commit")
+            except BaseException as failure:
+                await _abandon(core, driver, failure)
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        if not self._prepared_statements:
+            # Behind a pooler a statement and its arguments are only sure to meet the same session in a transaction.
+            async with self.transaction() as connection:
+                yield connection
+            return
+        async with self._engine.connect() as core:
+            driver = await _driver(core)
+            try:
+                yield _PostgresConnection(core, driver)
+            except asyncio.CancelledError:
+                driver.terminate()
+                await core.invalidate()
+                raise
+
+    async def clock_offset(self) -> float:
+        loop = asyncio.get_running_loop()
+        async with self.reading() as connection:
+            before = loop.time()
+            rows = await connection.fetch(_NOW)
+            after = loop.time()
+        now: datetime = rows[0]["now_at"]
+        return now.timestamp() - (before + after) / 2
+
+
+_NOW = both("select clock_timestamp() as now_at")
+
+
+async def _driver(core: "AsyncConnection") -> Any:
+    return (await core.get_raw_connection()).driver_connection
+
+
+async def _abandon(core: "AsyncConnection", driver: Any, failure: BaseException) -> None:
+    """Ends a failed transaction; where its state is in doubt (cancelled, cut off) the connection is not used again."""
+    if isinstance(failure, Exception) and not driver.is_closed() and not isinstance(failure, TimeoutError):
+        try:
+            await asyncio.wait_for(driver.execute("rollback"), 2)
+        except Exception:  # noqa: BLE001 - whatever it was, the connection is thrown away and the first failure counts
+            await core.invalidate()
+    else:
+        # A goodbye to a server that stands still would take its own two seconds.
+        driver.terminate()
+        await core.invalidate()
+
+
+class _PostgresConnection(Connection):
+    dialect = "postgresql"
+
+    def __init__(self, core: "AsyncConnection", driver: Any) -> None:
+        self._core = core
+        self._driver = driver
+
+    async def fetch(self, statement: Statement, *arguments: Any) -> Sequence[Row]:
+        rows: Sequence[Row] = await self._driver.fetch(statement.postgres, *arguments)
+        return rows
+
+    async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
+        if not rows:
+            return ()
+        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *zip(*rows, strict=True), *more)
+        return found
+
+    async def rows(self, core: Executable) -> Sequence[RowMapping]:
+        return (await self._core.execute(core)).mappings().all()
+
+    async def run(self, core: Executable) -> int:
+        return (await self._core.execute(core)).rowcount
+
+
+class SqliteDatabase(Database):
+    """SQLite in WAL mode: one writing thread, and one reading thread whose reads never wait for it."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._reading_turn = asyncio.Lock()
+        self._writer: _SqliteThread | None = None
+        self._reader: _SqliteThread | None = None
+
+    async def open(self) -> None:
+        self._writer = await _SqliteThread.start("orrery-sqlite-write", self._path, self._clock)
+        self._reader = await _SqliteThread.start("orrery-sqlite-read", self._path, self._clock)
+
+    async def close(self) -> None:
+        for thread in (self._reader, self._writer):
+            if thread is not None:
+                await thread.stop()
+        self._reader = self._writer = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        writer = self._opened(self._writer)
+        async with self._turn:
+            try:
+                await writer.execute("begin immediate")
+                yield _SqliteConnection(writer)
+                await writer.execute("commit")
+            except BaseException:
+                # Whatever was cut short, the writing connection, which all share, must not stay inside a transaction.
+                await asyncio.shield(writer.roll_back())
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        reader = self._opened(self._reader)
+        async with self._reading_turn:
+            yield _SqliteConnection(reader)
+
+    async def clock_offset(self) -> float:
+        return 0.0
+
+    @staticmethod
+    def _opened(thread: "_SqliteThread | None") -> "_SqliteThread":
+        if thread is None:
+            raise RuntimeError("the database is not open")
+        return thread
+
+
+class _SqliteThread:
+    """One connection and the one thread that uses it. A call costs one hop, however many rows it moves."""
+
+    def __init__(self, name: str) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._connection: sqlite3.Connection
+        self._core: CoreConnection
+        self._engine: Engine
+
+    @classmethod
+    async def start(cls, name: str, path: Path, clock: Clock) -> "_SqliteThread":
+        thread = cls(name)
+        await thread.call(partial(thread._connect, path, clock))
+        return thread
+
+    def call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Done in the order of the calls, also where the caller goes away meanwhile."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def execute(self, sql: str) -> None:
+        await self.call(lambda: self._connection.execute(sql))
+
+    def roll_back(self) -> "asyncio.Future[None]":
+        """Ends the open transaction, if there is one: some failures (a full disk, say) have ended it already."""
+
+        def roll_back() -> None:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+
+        return self.call(roll_back)
+
+    async def stop(self) -> None:
+        await self.call(self._disconnect)
+        self._threads.shutdown(wait=False)
+
+    def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Row]:
+        cursor = self._connection.execute(sql, arguments)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        moments = [name for name in names if name.endswith(("_at", "_until"))]
+        rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+        for row in rows:
+            for name in moments:
+                if row[name] is not None:
+                    row[name] = instant_from_text(row[name])
+        return rows
+
+    def rows(self, core: Executable) -> Sequence[RowMapping]:
+        return self._core.execute(core).mappings().all()
+
+    def run(self, core: Executable) -> int:
+        return self._core.execute(core).rowcount
+
+    def _connect(self, path: Path, clock: Clock) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        for pragma in (
+            "journal_mode=wal",
+            "synchronous=full",
+            "foreign_keys=on",
+            "busy_timeout=5000",
+        ):
+            self._connection.execute(f"pragma {pragma}")
+        self._connection.create_function("clock_timestamp", 0, lambda: instant_to_text(clock.now()))
+        self._connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
+        self._connection.create_function(
+            "later",
+            1,
+            lambda seconds: instant_to_text(clock.now() + timedelta(seconds=seconds)),
+        )
+        self._engine = create_engine(
+            "sqlite://",
+            creator=lambda: self._connection,
+            poolclass=StaticPool,
+            isolation_level="AUTOCOMMIT",
+        )
+        self._core = self._engine.connect()
+
+    def _disconnect(self) -> None:
+        self._core.close()
+        self._engine.dispose()
+        self._connection.close()
+
+
+class _SqliteConnection(Connection):
+    dialect = "sqlite"
+
+    def __init__(self, thread: _SqliteThread) -> None:
+        self._thread = thread
+
+    async def fetch(self, statement: Statement, *arguments: Any) -> Sequence[Row]:
+        return await self._thread.call(
+            partial(
+                self._thread.fetch,
+                _numbered(statement.sqlite),
+                [_sqlite_value(value) for value in arguments],
+            )
+        )
+
+    async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
+        return await self.fetch(statement, list(rows), *more) if rows else ()
+
+    async def rows(self, core: Executable) -> Sequence[RowMapping]:
+        return await self._thread.call(partial(self._thread.rows, core))
+
+    async def run(self, core: Executable) -> int:
+        return await self._thread.call(partial(self._thread.run, core))
+
+
+_numbered_texts: dict[str, str] = {}
+
+
+def _numbered(sql: str) -> str:
+    """SQLite's spelling of ``$1`` is ``?1``; no statement of ours has a dollar sign elsewhere."""
+    known = _numbered_texts.get(sql)
+    if known is None:
+        known = _numbered_texts[sql] = sql.replace("$", "?")
+    return known
+
+
+def _sqlite_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return instant_to_text(value)
+    if isinstance(value, (list, tuple)):
+        return msgspec.json.encode([_sqlite_value(item) for item in value]).decode()
+    return value
+
+
+def url_of_sqlite(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def path_of_sqlite(url: str) -> Path | None:
+    """The file behind a ``sqlite:///`` URL; ``None`` for any other URL."""
+    return Path(unquote(url.removeprefix("sqlite:///"))) if url.startswith("sqlite:///") else None

@@ -1,0 +1,424 @@
+"""The first schema: projects, workflows, triggers and their ledger, runs, workers, logs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from scheduler_infrastructure.persistence.columns import Id, Instant
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "attempts",
+        sa.Column("task_run_id", Id(), nullable=False),
+        sa.Column("claim_no", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("worker_id", Id(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("started_at", Instant(), nullable=True),
+        sa.Column("finished_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("task_run_id", "claim_no", name=op.f("pk_attempts")),
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("principal", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("request_hash", sa.Text(), nullable=False),
+        sa.Column("run_id", Id(), nullable=True),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("project_id", "principal", "key", name=op.f("pk_idempotency_keys")),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False)
+    op.create_table(
+        "leadership",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leadership")),
+    )
+    op.create_table(
+        "ledger",
+        sa.Column("trigger_id", Id(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("run_id", Id(), nullable=True),
+        sa.Column("decided_at", Instant(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("outcome in ('fired', 'missed', 'skipped')", name=op.f("ck_ledger_outcome")),
+        sa.PrimaryKeyConstraint("trigger_id", "due_at", name=op.f("pk_ledger")),
+    )
+    op.create_index("ix_ledger_project_id_due_at", "ledger", ["project_id", "due_at"], unique=False)
+    op.create_index("ix_ledger_workflow_id_due_at", "ledger", ["workflow_id", "due_at"], unique=False)
+    op.create_table(
+        "log_chunks",
+        sa.Column("task_run_id", Id(), nullable=False),
+        sa.Column("claim_no", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("run_id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("stream", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("truncated", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("task_run_id", "claim_no", "seq", name=op.f("pk_log_chunks")),
+    )
+    op.create_index(
+        "ix_log_chunks_run_id", "log_chunks", ["run_id", "at", "task_run_id", "claim_no", "seq"], unique=False
+    )
+    op.create_table(
+        "projects",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
+        sa.UniqueConstraint("name", name=op.f("uq_projects_name")),
+    )
+    op.create_table(
+        "runs",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("version_id", Id(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("trigger_id", Id(), nullable=True),
+        sa.Column("due_at", Instant(), nullable=True),
+        sa.Column("scheduled_for", sa.Text(), nullable=True),
+        sa.Column("started_by", sa.Text(), nullable=False),
+        sa.Column("inputs", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("slot_key", sa.Text(), nullable=True),
+        sa.Column("tasks_total", sa.Integer(), nullable=False),
+        sa.Column("tasks_left", sa.Integer(), nullable=False),
+        sa.Column("tasks_failed", sa.Integer(), nullable=False),
+        sa.Column("tasks_cancelled", sa.Integer(), nullable=False),
+        sa.Column("stop_reason", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("parent_task_run_id", Id(), nullable=True),
+        sa.Column("depth", sa.SmallInteger(), nullable=False),
+        sa.Column("rerun_of", Id(), nullable=True),
+        sa.Column("traceparent", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("started_at", Instant(), nullable=True),
+        sa.Column("deadline_at", Instant(), nullable=True),
+        sa.Column("finished_at", Instant(), nullable=True),
+        sa.CheckConstraint(
+            "(finished_at is null) = (state not in ('cancelled', 'failed', 'succeeded', 'timed_out'))",
+            name=op.f("ck_runs_finished_when_final"),
+        ),
+        sa.CheckConstraint(
+            "state in ('cancelled', 'cancelling', 'failed', 'pending', 'running', 'succeeded', 'timed_out')",
+            name=op.f("ck_runs_state"),
+        ),
+        sa.CheckConstraint("tasks_left between 0 and tasks_total", name=op.f("ck_runs_tasks_left")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
+        sa.UniqueConstraint("trigger_id", "due_at", name=op.f("uq_runs_trigger_id_due_at")),
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_index(
+        "ix_runs_deadline",
+        "runs",
+        ["deadline_at"],
+        unique=False,
+        postgresql_where=sa.text("deadline_at is not null and finished_at is null"),
+        sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
+    )
+    op.create_index(
+        "ix_runs_parent",
+        "runs",
+        ["parent_task_run_id"],
+        unique=False,
+        postgresql_where=sa.text("parent_task_run_id is not null"),
+        sqlite_where=sa.text("parent_task_run_id is not null"),
+    )
+    op.create_index(
+        "ix_runs_pending",
+        "runs",
+        ["workflow_id", "slot_key", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
+        sqlite_where=sa.text("state = 'pending'"),
+    )
+    op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
+    op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
+    op.create_table(
+        "slots",
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("slot_key", sa.Text(), nullable=False),
+        sa.Column("live", sa.Integer(), nullable=False),
+        sa.CheckConstraint("live >= 0", name=op.f("ck_slots_live")),
+        sa.PrimaryKeyConstraint("workflow_id", "slot_key", name=op.f("pk_slots")),
+    )
+    op.create_table(
+        "task_runs",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("run_id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("item_index", sa.Integer(), nullable=False),
+        sa.Column("group_id", Id(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("needs_left", sa.Integer(), nullable=False),
+        sa.Column("needs_failed", sa.Integer(), nullable=False),
+        sa.Column("needs_skipped", sa.Integer(), nullable=False),
+        sa.Column("claim_no", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("worker_losses", sa.Integer(), nullable=False),
+        sa.Column("worker_id", Id(), nullable=True),
+        sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        sa.Column("item", sa.Text(), nullable=True),
+        sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("child_run_id", Id(), nullable=True),
+        sa.Column("wake_at", Instant(), nullable=True),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("ready_at", Instant(), nullable=True),
+        sa.Column("hinted_at", Instant(), nullable=True),
+        sa.Column("started_at", Instant(), nullable=True),
+        sa.Column("finished_at", Instant(), nullable=True),
+        sa.CheckConstraint(
+            "(finished_at is null) = (state not in ('cancelled', 'failed', 'skipped', 'succeeded', 'timed_out'))",
+            name=op.f("ck_task_runs_finished_when_final"),
+        ),
+        sa.CheckConstraint(
+            "(worker_id is not null) or (state <> 'running')", name=op.f("ck_task_runs_running_has_worker")
+        ),
+        sa.CheckConstraint(
+            "state in ('blocked', 'cancelled', 'failed', 'queued', 'ready', 'retrying', 'running', 'skipped', 'succeeded', 'timed_out', 'waiting')",
+            name=op.f("ck_task_runs_state"),
+        ),
+        sa.CheckConstraint("needs_left >= 0", name=op.f("ck_task_runs_needs_left")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_task_runs")),
+        sa.UniqueConstraint("run_id", "task", "item_index", name=op.f("uq_task_runs_run_id_task_item_index")),
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_index(
+        "ix_task_runs_claimable",
+        "task_runs",
+        ["ready_at"],
+        unique=False,
+        postgresql_where=sa.text("state in ('ready', 'queued')"),
+        sqlite_where=sa.text("state in ('ready', 'queued')"),
+    )
+    op.create_index(
+        "ix_task_runs_group",
+        "task_runs",
+        ["group_id", "item_index"],
+        unique=False,
+        postgresql_where=sa.text("group_id is not null"),
+        sqlite_where=sa.text("group_id is not null"),
+    )
+    op.create_index(
+        "ix_task_runs_running",
+        "task_runs",
+        ["worker_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'running'"),
+        sqlite_where=sa.text("state = 'running'"),
+    )
+    op.create_index(
+        "ix_task_runs_wake",
+        "task_runs",
+        ["wake_at"],
+        unique=False,
+        postgresql_where=sa.text("state in ('waiting', 'retrying') and wake_at is not null"),
+        sqlite_where=sa.text("state in ('waiting', 'retrying') and wake_at is not null"),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("queues", sa.Text(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("started_at", Instant(), nullable=False),
+        sa.Column("lease_until", Instant(), nullable=False),
+        sa.CheckConstraint("state in ('active', 'draining', 'gone', 'lost')", name=op.f("ck_workers_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
+    )
+    op.create_index(
+        "ix_workers_lease",
+        "workers",
+        ["lease_until"],
+        unique=False,
+        postgresql_where=sa.text("state in ('active', 'draining')"),
+        sqlite_where=sa.text("state in ('active', 'draining')"),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.Text(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("revoked_at", Instant(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_api_keys_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_api_keys_project_id_name")),
+    )
+    op.create_table(
+        "workflows",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), server_default="", nullable=False),
+        sa.Column("draft", sa.Text(), nullable=False),
+        sa.Column("draft_digest", sa.Text(), nullable=False),
+        sa.Column("live_version_id", Id(), nullable=True),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.Column("deleted_at", Instant(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_workflows_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_workflows")),
+    )
+    op.create_index(
+        "uq_workflows_project_id_name",
+        "workflows",
+        ["project_id", "name"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at is null"),
+        sqlite_where=sa.text("deleted_at is null"),
+    )
+    op.create_table(
+        "triggers",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("expression", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("misfire", sa.Text(), nullable=False),
+        sa.Column("anchor_at", Instant(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("last_due_at", Instant(), nullable=True),
+        sa.Column("skip_until", Instant(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_triggers_project_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_triggers_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_triggers")),
+        sa.UniqueConstraint("workflow_id", "name", name=op.f("uq_triggers_workflow_id_name")),
+    )
+    op.create_index(
+        "ix_triggers_due",
+        "triggers",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
+    op.create_table(
+        "versions",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_versions_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
+        sa.UniqueConstraint("workflow_id", "number", name=op.f("uq_versions_workflow_id_number")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("versions")
+    op.drop_index(
+        "ix_triggers_due",
+        table_name="triggers",
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
+    op.drop_table("triggers")
+    op.drop_index(
+        "uq_workflows_project_id_name",
+        table_name="workflows",
+        postgresql_where=sa.text("deleted_at is null"),
+        sqlite_where=sa.text("deleted_at is null"),
+    )
+    op.drop_table("workflows")
+    op.drop_table("api_keys")
+    op.drop_index(
+        "ix_workers_lease",
+        table_name="workers",
+        postgresql_where=sa.text("state in ('active', 'draining')"),
+        sqlite_where=sa.text("state in ('active', 'draining')"),
+    )
+    op.drop_table("workers")
+    op.drop_index(
+        "ix_task_runs_wake",
+        table_name="task_runs",
+        postgresql_where=sa.text("state in ('waiting', 'retrying') and wake_at is not null"),
+        sqlite_where=sa.text("state in ('waiting', 'retrying') and wake_at is not null"),
+    )
+    op.drop_index(
+        "ix_task_runs_running",
+        table_name="task_runs",
+        postgresql_where=sa.text("state = 'running'"),
+        sqlite_where=sa.text("state = 'running'"),
+    )
+    op.drop_index(
+        "ix_task_runs_group",
+        table_name="task_runs",
+        postgresql_where=sa.text("group_id is not null"),
+        sqlite_where=sa.text("group_id is not null"),
+    )
+    op.drop_index(
+        "ix_task_runs_claimable",
+        table_name="task_runs",
+        postgresql_where=sa.text("state in ('ready', 'queued')"),
+        sqlite_where=sa.text("state in ('ready', 'queued')"),
+    )
+    op.drop_table("task_runs")
+    op.drop_table("slots")
+    op.drop_index("ix_runs_workflow_id_id", table_name="runs")
+    op.drop_index("ix_runs_project_id_id", table_name="runs")
+    op.drop_index(
+        "ix_runs_pending",
+        table_name="runs",
+        postgresql_where=sa.text("state = 'pending'"),
+        sqlite_where=sa.text("state = 'pending'"),
+    )
+    op.drop_index(
+        "ix_runs_parent",
+        table_name="runs",
+        postgresql_where=sa.text("parent_task_run_id is not null"),
+        sqlite_where=sa.text("parent_task_run_id is not null"),
+    )
+    op.drop_index(
+        "ix_runs_deadline",
+        table_name="runs",
+        postgresql_where=sa.text("deadline_at is not null and finished_at is null"),
+        sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
+    )
+    op.drop_table("runs")
+    op.drop_table("projects")
+    op.drop_index("ix_log_chunks_run_id", table_name="log_chunks")
+    op.drop_table("log_chunks")
+    op.drop_index("ix_ledger_workflow_id_due_at", table_name="ledger")
+    op.drop_index("ix_ledger_project_id_due_at", table_name="ledger")
+    op.drop_table("ledger")
+    op.drop_table("leadership")
+    op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
+    op.drop_table("attempts")

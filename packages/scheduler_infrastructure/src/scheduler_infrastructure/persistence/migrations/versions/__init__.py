@@ -1,0 +1,1 @@
+"""One file per change, named by what it does."""

@@ -1,0 +1,347 @@
+"""The read side: lists page by the sort key of their last row, so that no page repeats or skips a row."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Select, and_, false, func, or_, select
+
+from scheduler_application.errors import Rejected
+from scheduler_application.paging import Page, PageRequest
+from scheduler_application.ports.reading import (
+    LedgerView,
+    QueueView,
+    RunFilter,
+    RunView,
+    TaskRunView,
+    TriggerView,
+    VersionView,
+    WorkerView,
+    WorkflowView,
+)
+from scheduler_domain.ids import canonical_uuid
+from scheduler_domain.workflow.naming import NAME
+from scheduler_infrastructure.persistence.columns import (
+    instant_from_text,
+    instant_to_text,
+)
+from scheduler_infrastructure.persistence.engine import Database
+from scheduler_infrastructure.persistence.guard import StoreGuard
+from scheduler_infrastructure.persistence.tables import (
+    attempts,
+    ledger,
+    runs,
+    task_runs,
+    triggers,
+    versions,
+    workers,
+    workflows,
+)
+from scheduler_infrastructure.persistence.views import (
+    attempt_view,
+    last_attempt,
+    ledger_view,
+    queue_view,
+    run_view,
+    task_run_view,
+    trigger_view,
+    version_view,
+    worker_view,
+    workflow_view,
+)
+from scheduler_infrastructure.persistence.workflow import by_name_or_id
+
+View = TypeVar("View")
+
+SHOWN_TASKS = 1_000
+
+_CLOCK_KINDS = ("schedule", "every", "at")
+
+
+class SqlReader:
+    """`Reader`."""
+
+    def __init__(self, database: Database, guard: StoreGuard) -> None:
+        self._database = database
+        self._guard = guard
+
+    async def workflows(self, project: str, page: PageRequest) -> Page[WorkflowView]:
+        query = _workflows(project).order_by(workflows.c.name)
+        if page.cursor is not None:
+            query = query.where(workflows.c.name > _name(page.cursor))
+        return _page(
+            await self._rows(query, page),
+            page,
+            workflow_view,
+            lambda row: str(row["name"]),
+        )
+
+    async def workflow(self, project: str, name_or_id: str) -> WorkflowView | None:
+        query = by_name_or_id(_workflows(project).add_columns(workflows.c.draft), project, name_or_id)
+        rows = await self._rows(query)
+        return workflow_view(rows[0], msgspec.json.decode(rows[0]["draft"])) if rows else None
+
+    async def versions(self, project: str, workflow_id: str, page: PageRequest) -> Page[VersionView]:
+        query = _versions(project).where(versions.c.workflow_id == workflow_id).order_by(versions.c.number.desc())
+        if page.cursor is not None:
+            query = query.where(versions.c.number < _number(page.cursor))
+        return _page(
+            await self._rows(query, page),
+            page,
+            version_view,
+            lambda row: str(row["number"]),
+        )
+
+    async def version(self, project: str, workflow_id: str, number: int) -> VersionView | None:
+        query = _versions(project).add_columns(versions.c.content)
+        rows = await self._rows(query.where(versions.c.workflow_id == workflow_id, versions.c.number == number))
+        return version_view(rows[0], msgspec.json.decode(rows[0]["content"])) if rows else None
+
+    async def triggers(self, project: str, workflow_id: str) -> list[TriggerView]:
+        query = _triggers(project).where(triggers.c.workflow_id == workflow_id, triggers.c.active)
+        return [trigger_view(row) for row in await self._rows(query.order_by(triggers.c.name))]
+
+    async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
+        clock = triggers.c.kind.in_(_CLOCK_KINDS)
+        query = _triggers(project).where(triggers.c.active, clock).order_by(workflows.c.name, triggers.c.name)
+        if page.cursor is not None:
+            workflow, _, name = page.cursor.partition("|")
+            after = and_(workflows.c.name == _name(workflow), triggers.c.name > _name(name))
+            query = query.where(or_(workflows.c.name > workflow, after))
+        rows = await self._rows(query, page)
+        return _page(rows, page, trigger_view, lambda row: f"{row['workflow']}|{row['name']}")
+
+    async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
+        query = _runs(project).order_by(runs.c.id.desc())
+        if where.workflow is not None:
+            found = await self.workflow(project, where.workflow)
+            query = query.where(runs.c.workflow_id == (found.id if found is not None else None))
+        if where.states:
+            query = query.where(runs.c.state.in_(list(where.states)))
+        if where.trigger is not None:
+            query = query.where(triggers.c.name == where.trigger if NAME.fullmatch(where.trigger) else false())
+        if where.created_after is not None:
+            query = query.where(runs.c.created_at > where.created_after)
+        if where.created_before is not None:
+            query = query.where(runs.c.created_at < where.created_before)
+        if page.cursor is not None:
+            query = query.where(runs.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, run_view, lambda row: str(row["id"]))
+
+    async def run(self, project: str, run_id: str) -> RunView | None:
+        known = canonical_uuid(run_id)
+        rows = await self._rows(_runs(project).where(runs.c.id == known)) if known is not None else ()
+        if not rows:
+            return None
+        tasks = await self.task_runs(project, rows[0]["id"], PageRequest(limit=SHOWN_TASKS))
+        return run_view(rows[0], tasks.items)
+
+    async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]:
+        query = _task_runs(project).where(task_runs.c.run_id == run_id).order_by(task_runs.c.id)
+        if page.cursor is not None:
+            query = query.where(task_runs.c.id > _id(page.cursor))
+        return _page(
+            await self._rows(query, page),
+            page,
+            task_run_view,
+            lambda row: str(row["id"]),
+        )
+
+    async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None:
+        known = canonical_uuid(task_run_id)
+        rows = await self._rows(_task_runs(project).where(task_runs.c.id == known)) if known is not None else ()
+        if not rows:
+            return None
+        query = select(attempts).where(attempts.c.task_run_id == known).order_by(attempts.c.claim_no).limit(1000)
+        past = [attempt_view(row) for row in await self._rows(query)]
+        return task_run_view(rows[0], past + last_attempt(rows[0]))
+
+    async def ledger(
+        self,
+        project: str,
+        page: PageRequest,
+        *,
+        workflow: str | None = None,
+        due_from: datetime | None = None,
+        due_to: datetime | None = None,
+    ) -> Page[LedgerView]:
+        query = _ledger(project).order_by(ledger.c.due_at.desc(), ledger.c.trigger_id)
+        if workflow is not None:
+            found = await self.workflow(project, workflow)
+            query = query.where(ledger.c.workflow_id == (found.id if found is not None else None))
+        if due_from is not None:
+            query = query.where(ledger.c.due_at >= due_from)
+        if due_to is not None:
+            query = query.where(ledger.c.due_at <= due_to)
+        if page.cursor is not None:
+            moment, _, trigger_id = page.cursor.partition("|")
+            due_at = _instant(moment)
+            later = and_(ledger.c.due_at == due_at, ledger.c.trigger_id > _id(trigger_id))
+            query = query.where(or_(ledger.c.due_at < due_at, later))
+        rows = await self._rows(query, page)
+        return _page(
+            rows,
+            page,
+            ledger_view,
+            lambda row: f"{instant_to_text(row['due_at'])}|{row['trigger_id']}",
+        )
+
+    async def workers(self) -> list[WorkerView]:
+        running = (
+            select(func.count())
+            .where(task_runs.c.worker_id == workers.c.id, task_runs.c.state == "running")
+            .scalar_subquery()
+        )
+        query = select(workers, running.label("running")).order_by(workers.c.started_at.desc()).limit(500)
+        return [worker_view(row) for row in await self._rows(query)]
+
+    async def queues(self, project: str) -> list[QueueView]:
+        waiting = (
+            select(
+                task_runs.c.queue,
+                func.count().label("ready"),
+                func.min(task_runs.c.ready_at).label("oldest_at"),
+            )
+            .where(
+                task_runs.c.state.in_(["ready", "queued"]),
+                task_runs.c.project_id == project,
+            )
+            .group_by(task_runs.c.queue)
+        )
+        running = (
+            select(task_runs.c.queue, func.count().label("running"))
+            .where(task_runs.c.state == "running", task_runs.c.project_id == project)
+            .group_by(task_runs.c.queue)
+        )
+        ready = {row["queue"]: row for row in await self._rows(waiting)}
+        busy = {row["queue"]: row["running"] for row in await self._rows(running)}
+        live = [worker for worker in await self.workers() if worker.state == "active"]
+        names = sorted({*ready, *busy, *(queue for worker in live for queue in worker.queues)})
+        return [queue_view(name, ready.get(name), busy.get(name, 0), live) for name in names]
+
+    async def _rows(self, query: Select[Any], page: PageRequest | None = None) -> Sequence[Any]:
+        limited = query if page is None else query.limit(page.limit + 1)
+
+        async def read() -> Sequence[Any]:
+            async with self._database.reading() as connection:
+                return await connection.rows(limited)
+
+        return await self._guard.run(read)
+
+
+def _page(
+    rows: Sequence[Any],
+    page: PageRequest,
+    view: Callable[[Any], View],
+    cursor: Callable[[Any], str],
+) -> Page[View]:
+    shown = rows[: page.limit]
+    more = len(rows) > page.limit
+    return Page([view(row) for row in shown], cursor(shown[-1]) if more else None)
+
+
+def _id(cursor: str) -> str:
+    known = canonical_uuid(cursor)
+    if known is None:
+        raise Rejected("the cursor is not one of this list", code="invalid_cursor")
+    return known
+
+
+def _name(cursor: str) -> str:
+    if NAME.fullmatch(cursor) is None:
+        raise Rejected("the cursor is not one of this list", code="invalid_cursor")
+    return cursor
+
+
+def _number(cursor: str) -> int:
+    if not cursor.isdecimal() or len(cursor) > 9:
+        raise Rejected("the cursor is not one of this list", code="invalid_cursor")
+    return int(cursor)
+
+
+def _instant(cursor: str) -> datetime:
+    try:
+        return instant_from_text(cursor)
+    except ValueError:
+        raise Rejected("the cursor is not one of this list", code="invalid_cursor") from None
+
+
+def _workflows(project: str) -> Select[Any]:
+    return (
+        select(
+            workflows.c.id,
+            workflows.c.name,
+            workflows.c.description,
+            workflows.c.enabled,
+            workflows.c.draft_digest,
+            workflows.c.created_at,
+            workflows.c.updated_at,
+            versions.c.number.label("live_version"),
+            versions.c.digest.label("live_digest"),
+        )
+        .select_from(workflows.outerjoin(versions, versions.c.id == workflows.c.live_version_id))
+        .where(workflows.c.project_id == project, workflows.c.deleted_at.is_(None))
+    )
+
+
+def _versions(project: str) -> Select[Any]:
+    return (
+        select(
+            versions.c.id,
+            versions.c.number,
+            versions.c.digest,
+            versions.c.created_at,
+            versions.c.created_by,
+            workflows.c.name.label("workflow"),
+            (workflows.c.live_version_id == versions.c.id).label("live"),
+        )
+        .join(workflows, workflows.c.id == versions.c.workflow_id)
+        .where(workflows.c.project_id == project)
+    )
+
+
+def _triggers(project: str) -> Select[Any]:
+    return (
+        select(triggers, workflows.c.name.label("workflow"))
+        .join(workflows, workflows.c.id == triggers.c.workflow_id)
+        .where(triggers.c.project_id == project)
+    )
+
+
+_parents = task_runs.alias("parents")
+
+
+def _runs(project: str) -> Select[Any]:
+    return (
+        select(
+            runs,
+            workflows.c.name.label("workflow"),
+            versions.c.number.label("version"),
+            triggers.c.name.label("trigger"),
+            _parents.c.run_id.label("parent_run_id"),
+        )
+        .select_from(
+            runs.outerjoin(workflows, workflows.c.id == runs.c.workflow_id)
+            .outerjoin(versions, versions.c.id == runs.c.version_id)
+            .outerjoin(triggers, triggers.c.id == runs.c.trigger_id)
+            .outerjoin(_parents, _parents.c.id == runs.c.parent_task_run_id)
+        )
+        .where(runs.c.project_id == project)
+    )
+
+
+def _task_runs(project: str) -> Select[Any]:
+    return select(task_runs).where(task_runs.c.project_id == project)
+
+
+def _ledger(project: str) -> Select[Any]:
+    return (
+        select(ledger, workflows.c.name.label("workflow"), triggers.c.name.label("trigger"))
+        .select_from(
+            ledger.outerjoin(workflows, workflows.c.id == ledger.c.workflow_id).outerjoin(
+                triggers, triggers.c.id == ledger.c.trigger_id
+            )
+        )
+        .where(ledger.c.project_id == project)
+    )

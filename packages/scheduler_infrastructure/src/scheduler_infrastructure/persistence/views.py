@@ -1,0 +1,190 @@
+"""Rows as people see them: the values of `ports.reading`, made from what the queries of `reader` give."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from scheduler_application.ports.reading import (
+    AttemptView,
+    LedgerView,
+    QueueView,
+    RunView,
+    TaskRunView,
+    TriggerView,
+    VersionView,
+    WorkerView,
+    WorkflowView,
+)
+from scheduler_domain.workflow.definition import Priority
+from scheduler_infrastructure.persistence.tables import NO_ITEM
+from scheduler_infrastructure.persistence.worker import queues_of
+
+_PRIORITIES = tuple(Priority)
+
+
+def workflow_view(row: Any, draft: dict[str, Any] | None = None) -> WorkflowView:
+    return WorkflowView(
+        id=row["id"],
+        name=row["name"],
+        description=row["description"],
+        enabled=bool(row["enabled"]),
+        live_version=row["live_version"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        draft=draft,
+        live_digest=row["live_digest"],
+        draft_digest=row["draft_digest"],
+    )
+
+
+def version_view(row: Any, definition: dict[str, Any] | None = None) -> VersionView:
+    return VersionView(
+        id=row["id"],
+        workflow=row["workflow"],
+        number=row["number"],
+        digest=row["digest"],
+        live=bool(row["live"]),
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        definition=definition,
+    )
+
+
+def trigger_view(row: Any) -> TriggerView:
+    return TriggerView(
+        id=row["id"],
+        workflow=row["workflow"],
+        name=row["name"],
+        kind=row["kind"],
+        expression=row["expression"],
+        timezone=row["timezone"],
+        misfire=row["misfire"],
+        anchor_at=row["anchor_at"],
+        paused=bool(row["paused"]),
+        active=bool(row["active"]),
+        next_at=row["next_at"],
+        last_due_at=row["last_due_at"],
+        error=row["error"],
+    )
+
+
+def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
+    return RunView(
+        id=row["id"],
+        workflow=row["workflow"] or row["workflow_id"],
+        version=row["version"],
+        state=row["state"],
+        trigger=row["trigger"],
+        started_by=row["started_by"],
+        due_at=row["due_at"],
+        inputs=msgspec.json.decode(row["inputs"]),
+        priority=_PRIORITIES[row["priority"]],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        tasks_total=row["tasks_total"],
+        tasks_left=row["tasks_left"],
+        tasks_failed=row["tasks_failed"],
+        error=_json(row["error"]),
+        parent_run_id=row["parent_run_id"],
+        rerun_of=row["rerun_of"],
+        tasks=tasks,
+    )
+
+
+def task_run_view(row: Any, past: list[AttemptView] | None = None) -> TaskRunView:
+    return TaskRunView(
+        id=row["id"],
+        run_id=row["run_id"],
+        task=row["task"],
+        item_index=None if row["item_index"] == NO_ITEM else row["item_index"],
+        state=row["state"],
+        queue=row["queue"],
+        priority=_PRIORITIES[row["priority"]],
+        attempt=row["attempt"],
+        claim_no=row["claim_no"],
+        worker_losses=row["worker_losses"],
+        worker_id=row["worker_id"],
+        created_at=row["created_at"],
+        ready_at=row["ready_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        wake_at=row["wake_at"],
+        output=_json(row["output"]),
+        error=_json(row["error"]),
+        child_run_id=row["child_run_id"],
+        attempts=past,
+    )
+
+
+def attempt_view(row: Any) -> AttemptView:
+    return AttemptView(
+        claim_no=row["claim_no"],
+        attempt=row["attempt"],
+        worker_id=row["worker_id"],
+        outcome=row["outcome"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        error=_json(row["error"]),
+    )
+
+
+def last_attempt(row: Any) -> list[AttemptView]:
+    """The attempt that runs or ran last; absent while the task run waits for a worker."""
+    if row["worker_id"] is None or row["claim_no"] == 0:
+        return []
+    return [
+        AttemptView(
+            claim_no=row["claim_no"],
+            attempt=row["attempt"],
+            worker_id=row["worker_id"],
+            outcome=row["state"],
+            started_at=row["started_at"],
+            finished_at=row["finished_at"],
+            error=_json(row["error"]),
+        )
+    ]
+
+
+def ledger_view(row: Any) -> LedgerView:
+    return LedgerView(
+        trigger_id=row["trigger_id"],
+        workflow=row["workflow"] or row["workflow_id"],
+        trigger=row["trigger"] or row["trigger_id"],
+        due_at=row["due_at"],
+        outcome=row["outcome"],
+        rule=row["rule"],
+        run_id=row["run_id"],
+        decided_at=row["decided_at"],
+    )
+
+
+def worker_view(row: Any) -> WorkerView:
+    return WorkerView(
+        id=row["id"],
+        name=row["name"],
+        state=row["state"],
+        queues=list(queues_of(row["queues"])),
+        slots=row["slots"],
+        running=row["running"],
+        started_at=row["started_at"],
+        lease_until=row["lease_until"],
+        version=row["version"],
+    )
+
+
+def queue_view(name: str, ready: Any | None, running: int, live: Sequence[WorkerView]) -> QueueView:
+    serving = [worker for worker in live if name in worker.queues]
+    return QueueView(
+        name=name,
+        ready=ready["ready"] if ready is not None else 0,
+        running=running,
+        oldest_ready_at=ready["oldest_at"] if ready is not None else None,
+        workers=len(serving),
+        slots=sum(worker.slots for worker in serving),
+    )
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)

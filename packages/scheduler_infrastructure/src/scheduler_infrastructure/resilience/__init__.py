@@ -1,0 +1,1 @@
+"""How every call to the outside is bounded: deadlines, breakers, retries."""

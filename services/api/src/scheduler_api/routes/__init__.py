@@ -1,0 +1,1 @@
+"""One file per noun: request models beside their routes."""

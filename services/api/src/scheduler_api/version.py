@@ -1,0 +1,5 @@
+"""The version of what answers here."""
+
+from importlib.metadata import version
+
+VERSION = version("scheduler-api")

@@ -1,0 +1,135 @@
+"""The table of what the leader does by itself, and when it does it again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from scheduler_application.leading import Campaign, Leadership
+from scheduler_application.pausing import Sleep
+from scheduler_application.ports.messaging import Signals
+from scheduler_application.ports.time import Clock, Randomness
+from scheduler_application.run.control import EnforceRunDeadlines
+from scheduler_application.run.relay import RelayHints
+from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.watchdog import Watchdog
+from scheduler_application.worker.recover import RecoverLostWorkers
+from scheduler_dispatcher.health import DispatcherHealth
+
+LOOK_SECONDS = 5.0
+"""The longest pause: an idle leader looks this often, whatever it was told."""
+
+RELAY_SECONDS = 0.5
+RECOVER_SECONDS = 3.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+"""Pauses while something is due that a pass did not see to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherLimits:
+    """Seconds: how often the lead is renewed, and how long a worker's lease is."""
+
+    renew: float = 2.0
+    worker_lease: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Everything that a dispatcher is made of."""
+
+    campaign: Campaign
+    fire: FireDueSchedules
+    wake: WakeDueTasks
+    deadlines: EnforceRunDeadlines
+    next_due: NextDue
+    relay: RelayHints
+    recover: RecoverLostWorkers
+    watchdog: Watchdog
+    signals: Signals
+    clock: Clock
+    randomness: Randomness
+    health: DispatcherHealth
+    limits: DispatcherLimits = DispatcherLimits()
+    sleep: Sleep = asyncio.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One use case; it answers how much it found to do."""
+
+    name: str
+    work: Callable[[Leadership], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Steps that are done one after the other, each whatever became of the one before.
+
+    ``pause`` says how many seconds until the next pass: after one that found ``done`` things to do (``None``: a step
+    failed), or, asked with 0 again, when the pause was cut short because something may be due earlier (``woken``).
+    ``begins_after`` is the age in seconds that a term must have before its first pass.
+    """
+
+    steps: tuple[Step, ...]
+    pause: Callable[[int | None], Awaitable[float]]
+    woken: bool = False
+    begins_after: float = 0.0
+
+
+def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
+    relaying = _Relaying(dispatcher.relay)
+    return (
+        Duty(
+            (
+                Step("fire", dispatcher.fire.execute),
+                Step("wake", dispatcher.wake.execute),
+                Step("deadlines", dispatcher.deadlines.execute),
+            ),
+            _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
+            woken=True,
+        ),
+        Duty((Step("relay", relaying.work),), relaying.pause),
+        # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
+        Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
+    )
+
+
+class _UntilDue:
+    """Sleeps until the next due moment, to the millisecond."""
+
+    def __init__(self, next_due: NextDue, clock: Clock) -> None:
+        self._next_due = next_due
+        self._clock = clock
+        self._unseen = 0.0
+
+    async def pause(self, done: int | None) -> float:
+        due_at = await self._next_due.execute()
+        left = LOOK_SECONDS if due_at is None else (due_at - self._clock.now()).total_seconds()
+        if left > 0 or done:
+            self._unseen = 0.0
+            return min(max(left, 0.0), LOOK_SECONDS)
+        # It is due and nobody can see to it, or it became due this very moment.
+        pause = self._unseen
+        self._unseen = min(max(pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        return pause
+
+
+class _Relaying:
+    """Looks often only while something may need a hint."""
+
+    def __init__(self, relay: RelayHints) -> None:
+        self._relay = relay
+        self._any_open = True
+
+    async def work(self, leadership: Leadership) -> int:
+        relayed = await self._relay.execute(leadership)
+        self._any_open = relayed.any_open
+        return relayed.hints
+
+    async def pause(self, done: int | None) -> float:
+        return RELAY_SECONDS if self._any_open or done is None else LOOK_SECONDS
+
+
+async def _recovering(_done: int | None) -> float:
+    return RECOVER_SECONDS
