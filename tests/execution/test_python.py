@@ -137,6 +137,21 @@ async def test_what_a_function_returns_is_the_output(
     assert await call(function, args) == Succeeded(args if output is ... else output)
 
 
+class _AtOnce:
+    """A thread whose work is done by the time it has started."""
+
+    def __init__(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.start = lambda: target(*args, **kwargs)
+
+
+async def test_an_output_is_read_before_its_folder_goes(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler_infrastructure.execution.warm.process.threading.Thread", _AtOnce)
+    assert await call("wrote_file_and_left") == Succeeded([1])
+    assert not list(tmp_path.glob("python-*"))
+
+
 async def test_large_arguments_arrive_whole(call: Caller) -> None:
     text = "x" * 3_000_000
     outcome = await call("echo", {"text": text, "back": True})

@@ -133,10 +133,13 @@ class _Call:
                 return failed("spawn_error", f"the Python process cannot be started: {error}")
             if child is None or self._reason is not None:
                 return self._stopped(child)
-            answer = await self._ask(child, log)
-            if answer is None or answer.kind != "stale":
-                return await self._outcome(child, answer)
-            await self._end(child)
+            try:
+                answer = await self._ask(child, log)
+                if answer is None or answer.kind != "stale":
+                    return await self._outcome(child, answer)
+                await self._end(child)
+            finally:
+                child.release()
         return failed("import_error", "the source folder changes faster than it can be imported")
 
     async def _take_child(self) -> WarmChild | None:

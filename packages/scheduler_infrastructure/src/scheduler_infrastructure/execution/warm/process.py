@@ -147,6 +147,8 @@ class WarmChild:
         self._answer: asyncio.Future[Answer | None] | None = None
         self._sending: asyncio.Task[None] | None = None
         self._gone = False
+        self._closed = False
+        self._in_use = False
         self._loop.add_reader(connection, self._read)
 
     @property
@@ -154,8 +156,10 @@ class WarmChild:
         return not self._gone
 
     def call(self, frame: Mapping[str, Any], sink: LogSink) -> "asyncio.Future[Answer | None]":
-        """Sends a call; the future resolves with its answer, or with ``None`` when the process ends without one."""
+        """Sends a call; the future resolves with its answer, or with ``None`` when the process ends without one. The
+        folder stays until `release`, even where the process ends."""
         self.calls += 1
+        self._in_use = True
         self.log.attach(sink)
         self._answer = self._loop.create_future()
         body = msgspec.json.encode(frame)
@@ -178,6 +182,17 @@ class WarmChild:
         self._lose()
         self.log.close()
         self._connection.close()
+        self._closed = True
+        if not self._in_use:
+            self._remove_folder()
+
+    def release(self) -> None:
+        """The call has read what it wanted from the folder."""
+        self._in_use = False
+        if self._closed:
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
         if self.folder is not None and os.path.lexists(self.folder):
             threading.Thread(target=shutil.rmtree, args=(self.folder,), kwargs={"ignore_errors": True}).start()
 
