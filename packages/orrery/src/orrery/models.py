@@ -51,6 +51,20 @@ class Trigger(TypedDict):
     last_due_at: str | None
 
 
+class Freeze(TypedDict):
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: str
+    ends_at: str
+    lifted_at: str | None
+    created_at: str
+    created_by: str
+    held: int
+
+
 class Deployment(TypedDict):
     """``created`` is false where the same content was live already."""
 

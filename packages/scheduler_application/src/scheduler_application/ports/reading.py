@@ -60,6 +60,21 @@ class TriggerView:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeView:
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    lifted_at: datetime | None
+    created_at: datetime
+    created_by: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     id: str
     workflow: str
@@ -201,5 +216,10 @@ class Reader(Protocol):
         """Latest due time first."""
         ...
 
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        """The newest first."""
+        ...
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

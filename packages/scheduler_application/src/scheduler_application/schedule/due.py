@@ -77,7 +77,7 @@ class DueTimes:
 
     def _rule(self, rule: str, due_at: datetime) -> str:
         """What a freeze kept from firing on time is said to be decided by the freeze, not by a misfire."""
-        start, end = self.trigger.frozen_from, self.trigger.frozen_until
+        start, end = self.trigger.frozen_at, self.trigger.frozen_until
         if rule != self.policy.misfire.rule or start is None or end is None:
             return rule
         frozen = start <= due_at + self.spread < end

@@ -8,6 +8,7 @@ import msgspec
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
+    FreezeView,
     LedgerView,
     QueueView,
     RunView,
@@ -50,6 +51,10 @@ def version_view(row: Any, definition: dict[str, Any] | None = None) -> VersionV
         created_by=row["created_by"],
         definition=definition,
     )
+
+
+def freeze_view(row: Any) -> FreezeView:
+    return FreezeView(**{name: row[name] for name in FreezeView.__dataclass_fields__})
 
 
 def trigger_view(row: Any) -> TriggerView:
