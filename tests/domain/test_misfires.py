@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler_domain.schedule.dst import CLOCK_CHANGE
 from scheduler_domain.schedule.policies import (
-    CLOCK_CHANGE,
     MAX_DECISIONS,
     ON_TIME,
     Decisions,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from scheduler_domain.schedule.local_timetable import Lost
 from scheduler_domain.schedule.timetable import Timetable
 
 GRACE = timedelta(seconds=60)
@@ -19,7 +20,6 @@ MAX_DECISIONS = 1_000
 """How many due times one pass decides."""
 
 ON_TIME = "on_time"
-CLOCK_CHANGE = "clock_change"
 
 
 class MisfirePolicy(StrEnum):
@@ -43,7 +43,7 @@ class DueOutcome(StrEnum):
     FIRED = "fired"
     MISSED = "missed"
     SKIPPED = "skipped"
-    """The local time does not exist, and the clock jumped by more than what is caught up."""
+    """It never comes: the local time does not exist and nothing is caught up (rules of `dst`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def decide_due(
 
 class _Due(NamedTuple):
     at: datetime
-    lost: tuple[datetime, ...]
+    lost: tuple[Lost, ...]
     """What a clock change lost between it and the next due time."""
 
 
@@ -118,5 +118,5 @@ def _rows(dues: Sequence[_Due], outcome: DueOutcome, rule: str) -> tuple[DueDeci
     rows: list[DueDecision] = []
     for due in dues:
         rows.append(DueDecision(due.at, outcome, rule))
-        rows.extend(DueDecision(at, DueOutcome.SKIPPED, CLOCK_CHANGE) for at in due.lost)
+        rows.extend(DueDecision(lost.at, DueOutcome.SKIPPED, lost.rule) for lost in due.lost)
     return tuple(rows)
