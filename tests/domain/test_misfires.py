@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler_domain.schedule.dst import CLOCK_CHANGE
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import (
-    CLOCK_CHANGE,
     MAX_DECISIONS,
     ON_TIME,
     Decisions,

@@ -5,15 +5,13 @@ from functools import lru_cache
 from typing import Any
 
 from scheduler_application.json_values import json_text, json_value
+from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
     CalendarMode,
     CalendarUse,
-    DstPolicy,
     FirePolicy,
-    Gap,
     MisfirePolicy,
     OverlapPolicy,
-    Repeat,
     Shift,
 )
 
@@ -51,7 +49,9 @@ def policy_of(text: str) -> FirePolicy:
         OverlapPolicy(values["overlap"]),
         timedelta(seconds=values.get("jitter", 0)),
         None if lateness is None else timedelta(seconds=lateness),
-        DstPolicy(Gap(dst["gap"]) if "gap" in dst else None, Repeat(dst["repeat"]) if "repeat" in dst else None),
+        DstPolicy(
+            GapRule(dst["gap"]) if "gap" in dst else None, RepeatRule(dst["repeat"]) if "repeat" in dst else None
+        ),
         _calendar(values["calendar"]) if "calendar" in values else None,
         values.get("shadow", False),
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
+
 MAX_FIRED_LATE = 100
 """How many missed due times ``fire_all`` still fires after one outage: the latest ones."""
 
@@ -66,29 +68,6 @@ class CalendarUse:
         return f"calendar:{self.name}"
 
 
-class Gap(StrEnum):
-    """What becomes of a local time that a change of clocks leaves out."""
-
-    RUN_AFTER = "run_after"
-    SKIP = "skip"
-
-
-class Repeat(StrEnum):
-    """What becomes of a local time that a change of clocks repeats."""
-
-    ONCE = "once"
-    TWICE = "twice"
-
-
-@dataclass(frozen=True, slots=True)
-class DstPolicy:
-    """``None`` leaves it to the rule for the kind of expression: one with a fixed time runs after a gap and once in a
-    repeated stretch, a wildcard one follows real time."""
-
-    gap: Gap | None = None
-    repeat: Repeat | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class FirePolicy:
     """``jitter`` is the window over which triggers spread their starts. Due times older than ``max_lateness`` are
@@ -98,6 +77,6 @@ class FirePolicy:
     overlap: OverlapPolicy = OverlapPolicy.ALLOW
     jitter: timedelta = timedelta(0)
     max_lateness: timedelta | None = None
-    dst: DstPolicy = DstPolicy()
+    dst: DstPolicy = DEBIAN
     calendar: CalendarUse | None = None
     shadow: bool = False

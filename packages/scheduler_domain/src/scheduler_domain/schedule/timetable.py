@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 from scheduler_domain.errors import InvalidDefinition, Problem
 from scheduler_domain.schedule.cron_parsing import parse_cron
-from scheduler_domain.schedule.cron_timetable import CronTimetable, Step
+from scheduler_domain.schedule.cron_timetable import CronTimetable
+from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
+from scheduler_domain.schedule.local_timetable import LocalTimetable, Step
 from scheduler_domain.schedule.notes import note_on
 from scheduler_domain.schedule.zones import zone_named
 
@@ -73,24 +75,31 @@ class AtTimetable:
 
 
 def parse_timetable(
-    kind: str, expression: str, timezone: str, *, anchor: datetime | None = None, seed: str = ""
+    kind: str,
+    expression: str,
+    timezone: str,
+    *,
+    anchor: datetime | None = None,
+    seed: str = "",
+    dst: DstPolicy = DEBIAN,
 ) -> Timetable:
     """The timetable of a trigger (``schedule``, ``every`` or ``at``).
 
     ``anchor`` (aware; absent: the epoch) fixes the phase of ``every``: due times are ``anchor + n * interval``, n >= 1.
-    ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. Raises `InvalidDefinition` with
-    codes ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``,
-    ``invalid_instant``; problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
+    ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. ``dst`` is for
+    ``schedule`` only: clock changes do not move the others. Raises `InvalidDefinition` with every problem found: codes
+    ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``, ``invalid_instant``;
+    problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
     """
     try:
         zone = zone_named(timezone)
     except InvalidDefinition as unknown:
         try:
-            _timetable(kind, expression, _UTC, anchor, seed)
+            _timetable(kind, expression, _UTC, anchor, seed, dst)
         except InvalidDefinition as invalid:
             raise InvalidDefinition([*invalid.problems, *unknown.problems]) from None
         raise
-    return _timetable(kind, expression, zone, anchor, seed)
+    return _timetable(kind, expression, zone, anchor, seed, dst)
 
 
 def preview(
@@ -102,12 +111,13 @@ def preview(
     *,
     anchor: datetime | None = None,
     seed: str = "",
+    dst: DstPolicy = DEBIAN,
 ) -> list[Fire]:
     """The next ``count`` due times after ``after``, each with its local time and note; raises as `parse_timetable`.
 
     Without ``anchor`` an ``every`` starts at ``after``, as if it were deployed then. Fewer come when it ends.
     """
-    timetable = parse_timetable(kind, expression, timezone, anchor=anchor or after, seed=seed)
+    timetable = parse_timetable(kind, expression, timezone, anchor=anchor or after, seed=seed, dst=dst)
     zone = zone_named(timezone)
     fires: list[Fire] = []
     moment = after
@@ -115,15 +125,17 @@ def preview(
         step = timetable.step_after(moment)
         if step.at is None:
             break
-        note = note_on(timetable, step) if isinstance(timetable, CronTimetable) else None
+        note = note_on(timetable, step) if isinstance(timetable, LocalTimetable) else None
         fires.append(Fire(step.at, step.at.astimezone(zone), note))
         moment = step.at
     return fires
 
 
-def _timetable(kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str) -> Timetable:
+def _timetable(
+    kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str, dst: DstPolicy
+) -> Timetable:
     if kind == "schedule":
-        return CronTimetable(parse_cron(expression, seed), zone)
+        return CronTimetable(parse_cron(expression, seed), zone, dst)
     if kind == "every":
         return EveryTimetable(_parse_interval(expression), (anchor or _EPOCH).astimezone(UTC))
     if kind == "at":
