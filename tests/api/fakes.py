@@ -134,6 +134,9 @@ class FakeReader:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        return []
+
     async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
         return Page([a_freeze()])
 

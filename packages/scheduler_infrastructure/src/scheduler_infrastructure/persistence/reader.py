@@ -160,6 +160,19 @@ class SqlReader:
         past = [attempt_view(row) for row in await self._rows(query)]
         return task_run_view(rows[0], past + last_attempt(rows[0]))
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        waiting = runs.alias("waiting")
+        same = and_(runs.c.workflow_id == waiting.c.workflow_id, runs.c.slot_key == waiting.c.slot_key)
+        query = (
+            select(runs.c.id)
+            .join(waiting, same)
+            .where(waiting.c.id == run_id, waiting.c.project_id == project)
+            .where(runs.c.state.in_(["running", "cancelling"]), runs.c.finished_at.is_(None))
+            .order_by(runs.c.id)
+            .limit(10)
+        )
+        return [row["id"] for row in await self._rows(query)]
+
     async def ledger(
         self,
         project: str,
