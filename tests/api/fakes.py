@@ -41,6 +41,7 @@ WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
     values: dict[str, Any] = {
         "description": "",
+        "labels": [],
         "enabled": True,
         "live_version": 1,
         "created_at": NOW,
@@ -139,6 +140,9 @@ class FakeReader:
 
     async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
         return Page([a_freeze()])
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        return []
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
         return None

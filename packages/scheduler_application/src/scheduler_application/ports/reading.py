@@ -13,6 +13,8 @@ class WorkflowView:
     id: str
     name: str
     description: str
+    labels: list[str]
+    """Of the live version."""
     enabled: bool
     live_version: int | None
     created_at: datetime
@@ -222,6 +224,10 @@ class Reader(Protocol):
 
     async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
         """The newest first."""
+        ...
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        """Those that are not over, the one that ends last first; at most a thousand."""
         ...
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...

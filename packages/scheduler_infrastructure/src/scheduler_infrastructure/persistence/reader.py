@@ -209,6 +209,10 @@ class SqlReader:
             query = query.where(freezes.c.id < _id(page.cursor))
         return _page(await self._rows(query, page), page, freeze_view, lambda row: str(row["id"]))
 
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        query = _freezes(project).where(freezes.c.ends_at > now, freezes.c.lifted_at.is_(None))
+        return [freeze_view(row) for row in await self._rows(query.order_by(freezes.c.ends_at.desc()).limit(1_000))]
+
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
         rows = await self._rows(_freezes(project).where(freezes.c.id == freeze_id))
         return freeze_view(rows[0]) if rows else None
@@ -299,6 +303,7 @@ def _workflows(project: str) -> Select[Any]:
             workflows.c.id,
             workflows.c.name,
             workflows.c.description,
+            workflows.c.labels,
             workflows.c.enabled,
             workflows.c.draft_digest,
             workflows.c.created_at,
