@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler_application.ports.reading import FreezeView, LedgerView, TriggerView, WorkflowView
-from scheduler_application.schedule.policy_text import policy_from
+from scheduler_application.workflow.policy_text import policy_from
 from scheduler_domain.errors import InvalidDefinition
 from scheduler_domain.schedule.timetable import parse_timetable
 

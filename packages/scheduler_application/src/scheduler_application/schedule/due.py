@@ -13,7 +13,7 @@ from scheduler_application.run.begin import Begun, RunRequest, in_its_slot, in_i
 from scheduler_application.run.definitions import Version
 from scheduler_application.run.open_runs import Engine
 from scheduler_application.run.scope import run_scope
-from scheduler_application.schedule.policy_text import policy_of
+from scheduler_application.workflow.policy_text import policy_of
 from scheduler_domain.schedule.fire_policy import FirePolicy, OverlapPolicy
 from scheduler_domain.schedule.jitter import jitter_of
 from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due, nothing_left_out

@@ -8,8 +8,8 @@ from scheduler_application.actor import Actor
 from scheduler_application.errors import Rejected
 from scheduler_application.ports.reading import FreezeView, Reader, TriggerView
 from scheduler_application.ports.time import Clock
-from scheduler_application.schedule.policy_text import policy_from
 from scheduler_application.workflow.authoring import seen
+from scheduler_application.workflow.policy_text import policy_from
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
 from scheduler_domain.schedule.fire_policy import FirePolicy
 from scheduler_domain.schedule.jitter import jitter_of

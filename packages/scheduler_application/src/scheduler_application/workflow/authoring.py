@@ -15,13 +15,13 @@ from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, TriggerView, WorkflowView
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.ports.time import Clock, Ids
-from scheduler_application.schedule.policy_text import policy_of, policy_text
 from scheduler_application.workflow.document import (
     Document,
     check_content,
     digest,
     parse_document,
 )
+from scheduler_application.workflow.policy_text import policy_of, policy_text
 from scheduler_domain.schedule.fire_policy import FirePolicy
 from scheduler_domain.schedule.jitter import jitter_of
 from scheduler_domain.schedule.timetable import parse_timetable
