@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from scheduler_domain.schedule.local_timetable import Lost
-from scheduler_domain.schedule.timetable import Timetable
+from scheduler_domain.schedule.steps import Lost, Timetable
 
 GRACE = timedelta(seconds=60)
 MAX_FIRED_LATE = 100
