@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from scheduler_domain.schedule.dst import CLOCK_CHANGE
-from scheduler_domain.schedule.local_timetable import Lost
+from scheduler_domain.schedule.steps import Lost
 from scheduler_domain.schedule.timetable import parse_timetable, preview
 
 

@@ -7,7 +7,8 @@ import pytest
 from scheduler_domain.schedule.dst import CLOCK_CHANGE, DST_SKIP, DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import DueDecision, DueOutcome, decide_due
-from scheduler_domain.schedule.timetable import Timetable, parse_timetable, preview
+from scheduler_domain.schedule.steps import Timetable
+from scheduler_domain.schedule.timetable import parse_timetable, preview
 
 SPRING, AUTUMN = ("2026-03-29T00:10", "2026-03-29T01:45"), ("2026-10-24T12:00", "2026-10-25T12:00")
 CORRECTION = ("2011-12-29T00:00", "2011-12-31T12:00")

@@ -15,7 +15,8 @@ from scheduler_domain.schedule.policies import (
     DueOutcome,
     decide_due,
 )
-from scheduler_domain.schedule.timetable import Timetable, parse_timetable
+from scheduler_domain.schedule.steps import Timetable
+from scheduler_domain.schedule.timetable import parse_timetable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTELY = parse_timetable("schedule", "* * * * *", "UTC")

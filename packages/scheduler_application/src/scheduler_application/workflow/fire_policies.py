@@ -6,14 +6,13 @@ from typing import Any
 
 from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
-    CalendarMode,
     CalendarUse,
     FirePolicy,
     MisfirePolicy,
     OverlapPolicy,
-    Shift,
 )
 from scheduler_domain.workflow.naming import NAME, NAME_RULE
 

@@ -6,14 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 from scheduler_application.json_values import json_text, json_value
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
-    CalendarMode,
     CalendarUse,
     FirePolicy,
     MisfirePolicy,
     OverlapPolicy,
-    Shift,
 )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler_application.workflow import document, executors, retries, tasks, triggers
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import GapRule, RepeatRule
-from scheduler_domain.schedule.fire_policy import CalendarMode, MisfirePolicy, OverlapPolicy, Shift
+from scheduler_domain.schedule.fire_policy import MisfirePolicy, OverlapPolicy
 from scheduler_domain.workflow import parameter_schema
 from scheduler_domain.workflow.definition import MAX_TASKS, OnConflict, OnWorkerLoss, Priority, RunIf, TriggerKind
 from scheduler_domain.workflow.naming import KEY, NAME

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
 
 MAX_FIRED_LATE = 100
@@ -41,20 +42,6 @@ class OverlapPolicy(StrEnum):
         return self in (OverlapPolicy.QUEUE, OverlapPolicy.CANCEL_RUNNING)
 
 
-class CalendarMode(StrEnum):
-    """Whether a calendar names the days that are left out, or the only ones that are not."""
-
-    SKIP = "skip"
-    ONLY = "only"
-
-
-class Shift(StrEnum):
-    """Where a due time on a day that is left out goes instead."""
-
-    NEXT = "next"
-    PREVIOUS = "previous"
-
-
 @dataclass(frozen=True, slots=True)
 class CalendarUse:
     """The calendar of the project, by name, and what it does to the due times of a trigger."""
@@ -62,10 +49,6 @@ class CalendarUse:
     name: str
     mode: CalendarMode
     shift: Shift | None = None
-
-    @property
-    def rule(self) -> str:
-        return f"calendar:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

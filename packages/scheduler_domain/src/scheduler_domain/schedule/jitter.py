@@ -9,8 +9,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 def jitter_of(seed: str, window: timedelta) -> timedelta:
     """Whole milliseconds in [0, ``window``), evenly spread over seeds and always the same for one of them.
 
-    ``seed`` is the trigger's identity. A window below two milliseconds leaves nothing to spread: the jitter is zero.
-    Raises `ValueError` for a negative window.
+    ``seed`` is the trigger's identity. In a window of at most one millisecond there is nothing to spread:
+    the jitter is zero. Raises `ValueError` for a negative window.
     """
     if window < timedelta():
         raise ValueError(f"a window of jitter is not negative: {window}")

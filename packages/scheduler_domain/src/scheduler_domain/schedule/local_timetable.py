@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from scheduler_domain.schedule.clock_changes import ClockChange, change_around, offset_of, to_instant
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
+from scheduler_domain.schedule.steps import Lost, Step
 
 _JUST_BEFORE = timedelta(microseconds=1)
 
@@ -26,25 +27,6 @@ class LocalSequence(Protocol):
     def at_or_after(self, moment: datetime) -> datetime | None:
         """The first time that is not before ``moment``."""
         ...
-
-
-class Lost(NamedTuple):
-    """Times that never come, as one row of the ledger: ``at`` (UTC) is never a due time itself."""
-
-    at: datetime
-    rule: str
-
-
-class Step(NamedTuple):
-    """One step along a timetable: the next due time (UTC), or ``None`` after the last.
-
-    ``gaps`` are the clock changes on the way in which local times that the sequence names do not exist. ``lost`` has
-    one entry for each gap after which nothing was caught up, a microsecond before the change.
-    """
-
-    at: datetime | None
-    gaps: tuple[ClockChange, ...] = ()
-    lost: tuple[Lost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

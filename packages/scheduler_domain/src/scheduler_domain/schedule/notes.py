@@ -1,21 +1,37 @@
-"""What a change of clocks did to one step of a timetable of local times, in words."""
+"""What changes of clocks and a calendar did to one step of a timetable, in words."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 
+from scheduler_domain.schedule.calendar import CalendarRule
 from scheduler_domain.schedule.clock_changes import ClockChange, change_around
 from scheduler_domain.schedule.dst import DST_SKIP, LONGEST_CAUGHT_UP, GapRule
-from scheduler_domain.schedule.local_timetable import LocalSequence, LocalTimetable, Step
+from scheduler_domain.schedule.local_timetable import LocalSequence, LocalTimetable
+from scheduler_domain.schedule.shifted_timetable import ShiftedTimetable
+from scheduler_domain.schedule.steps import Step, Timetable
 
 _NAMED_TIMES = 3
 
 
-def note_on(timetable: LocalTimetable, step: Step) -> str | None:
-    """One line about the gaps on the way to the step's due time and about its coming twice; ``None`` when plain."""
-    notes = [_about_gap(timetable, gap) for gap in step.gaps]
-    if step.at is not None and (twice := _about_overlap(timetable, step.at.astimezone(timetable.zone))):
-        notes.append(twice)
+def note_on(timetable: Timetable, step: Step, local: datetime, calendar: CalendarRule | None) -> str | None:
+    """One line about the gaps on the way to the step's due time, its coming twice, and what the calendar does to it.
+
+    ``local`` is the due time in the schedule's zone. ``None`` when there is nothing to say.
+    """
+    notes: list[str] = []
+    if isinstance(timetable, ShiftedTimetable):
+        moved_from = timetable.moved_from(local)
+        if moved_from is not None:
+            notes.append(f"moved from {moved_from} by calendar '{timetable.rule.name}'")
+        else:
+            timetable = timetable.base
+    elif calendar is not None and calendar.excludes(local.date()):
+        notes.append(f"{local.date()} is left out by calendar '{calendar.name}'; skipped")
+    if isinstance(timetable, LocalTimetable):
+        notes += (_about_gap(timetable, gap) for gap in step.gaps)
+        if twice := _about_overlap(timetable, local):
+            notes.append(twice)
     return "; ".join(notes) or None
 
 

@@ -11,8 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
-from scheduler_domain.schedule.local_timetable import Lost
-from scheduler_domain.schedule.timetable import Timetable
+from scheduler_domain.schedule.steps import Lost, Timetable
 
 GRACE = timedelta(seconds=60)
 MAX_DECISIONS = 1_000
