@@ -12,6 +12,7 @@ from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    BackfillView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -34,6 +35,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RUN_ID = "01990000-0000-7000-8000-00000000000a"
 TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
+BACKFILL_ID = "01990000-0000-7000-8000-00000000000e"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 
 
@@ -85,6 +87,14 @@ def a_line(number: int, text: str) -> LogLine:
     return LogLine(f"c{number}", "load", None, TASK_RUN_ID, 1, "stdout", NOW, text)
 
 
+def a_backfill(**changed: Any) -> BackfillView:
+    values: dict[str, Any] = {"workflow": "nightly", "trigger": "schedule-1", "from_at": NOW, "to_at": NOW}
+    values |= {"only_missing": False, "max_parallel": 1, "priority": "low", "state": "running", "reason": None}
+    values |= {"next_at": NOW, "total": 24, "started": 1, "skipped": 0, "created_at": NOW, "finished_at": None}
+    values |= {"created_by": "key:test0001", "runs": {"running": 1}}
+    return BackfillView(id=BACKFILL_ID, **{**values, **changed})
+
+
 class FakeReader:
     """One workflow ``nightly`` with one run, one task run and one worker."""
 
@@ -128,6 +138,13 @@ class FakeReader:
     async def ledger(self, project: str, page: PageRequest, **where: Any) -> Page[LedgerView]:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
+
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        self.asked.append(("backfills", (workflow, page)))
+        return Page([a_backfill(runs=None)])
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
+        return a_backfill() if backfill_id == BACKFILL_ID else None
 
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]

@@ -16,6 +16,7 @@ from scheduler_application.run.announce import Announcer
 from scheduler_application.run.control import EnforceRunDeadlines, StopRuns
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -49,6 +50,9 @@ class Running:
             fire=FireDueSchedules(store, engine, clock, says, metrics, Untraced()),
             wake=WakeDueTasks(store, engine, clock, says),
             deadlines=EnforceRunDeadlines(store, StopRuns(store, engine, clock, says), clock),
+            backfills=AdvanceBackfills(
+                store, engine, clock, says, metrics, Untraced(), StopRuns(store, engine, clock, says)
+            ),
             next_due=NextDue(store),
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
