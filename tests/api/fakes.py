@@ -25,6 +25,7 @@ from scheduler_application.ports.reading import (
 )
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
+from scheduler_application.schedule.backfill_plan import BackfillPreview
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -93,6 +94,11 @@ def a_backfill(**changed: Any) -> BackfillView:
     values |= {"next_at": NOW, "total": 24, "started": 1, "skipped": 0, "created_at": NOW, "finished_at": None}
     values |= {"created_by": "key:test0001", "runs": {"running": 1}}
     return BackfillView(id=BACKFILL_ID, **{**values, **changed})
+
+
+def a_preview() -> BackfillPreview:
+    queue = QueueView("default", 0, 1, None, 1, 4)
+    return BackfillPreview("nightly", "schedule-1", NOW, NOW, 24, 20, 24, NOW, NOW, 2, 1.5, 18.0, [queue])
 
 
 class FakeReader:
@@ -267,6 +273,11 @@ class FakeUseCases:
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
+            "plan_backfill": FakeUseCase(a_preview()),
+            "start_backfill": FakeUseCase(a_backfill()),
+            "pause_backfill": FakeUseCase(a_backfill(state="paused")),
+            "resume_backfill": FakeUseCase(a_backfill()),
+            "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),

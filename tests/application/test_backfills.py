@@ -198,7 +198,7 @@ async def test_a_pass_that_was_committed_and_is_done_again_starts_nothing_twice(
         steps.append(work)
         return await real(work)
 
-    world.advance_backfills._store = type("Twice", (), {"transact": staticmethod(twice)})()  # type: ignore[assignment]
+    world.advance_backfills._store = type("Twice", (), {"transact": staticmethod(twice)})()
     await world.advance_backfills.execute(term)
     assert steps
     assert (await live(world), (await view(world, backfill_id)).started) == (2, 2)
@@ -248,7 +248,7 @@ async def test_a_lead_that_is_lost_between_two_steps_stops_the_pass(world: World
         return answer
 
     fake = type("Deposed", (), {"transact": staticmethod(deposed_after_the_first)})()
-    world.advance_backfills._store = fake  # type: ignore[assignment]
+    world.advance_backfills._store = fake
     with pytest.raises(LeadershipLost):
         await world.advance_backfills.execute(term)
     assert await due(world) == []

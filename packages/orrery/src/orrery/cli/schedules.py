@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from orrery.cli.failures import CommandFailed, UsageError
+from orrery.cli.instants import read_instant
 from orrery.cli.output import moment
 from orrery.cli.session import Flag, Here
 from orrery.models import Fire, Trigger
@@ -46,7 +47,8 @@ async def next_fires(
     if not 1 <= n <= MAX_FIRES:
         raise UsageError(f"-n must be a whole number from 1 to {MAX_FIRES}")
     if schedule is not None:
-        return _print_fires(_preview(schedule, timezone, _instant(after), n), json, session)
+        start = datetime.now(UTC) if after is None else read_instant("--after", after)
+        return _print_fires(_preview(schedule, timezone, start, n), json, session)
     if after is not None or timezone != "UTC":
         raise UsageError("--after and --timezone belong to --schedule")
     async with session.client() as client:
@@ -69,18 +71,6 @@ def _preview(schedule: str, timezone: str, after: datetime, count: int) -> list[
         {"at": fire.at.isoformat().replace("+00:00", "Z"), "local": fire.local.isoformat(), "note": fire.note}
         for fire in fires
     ]
-
-
-def _instant(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError("--after must be an instant such as 2026-03-29T00:00:00Z") from error
-    if instant.tzinfo is None:
-        raise UsageError("--after needs an offset, e.g. 2026-03-29T00:00:00Z or 2026-03-29T02:00:00+02:00")
-    return instant.astimezone(UTC)
 
 
 def _print_fires(fires: list[Fire], json: bool, session: Here) -> None:
