@@ -1,5 +1,9 @@
 """The API in front of the real use cases and a store: what is refused changes nothing, what is accepted can be read."""
 
+import asyncio
+import json
+import re
+import shlex
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +17,9 @@ from scheduler_api.dependencies import ApiServices
 from scheduler_api.main import create_app
 from scheduler_domain.run.outcome import Failed, Outcome, TaskError
 from tests.api.fakes import FakeReadiness
+from tests.architecture.source import ROOT
+from tests.support.canned_server import canned_server
+from tests.support.command_line import CommandLine
 from tests.support.world import World, open_world, sqlite_url
 
 YAML = {"Content-Type": "application/yaml"}
@@ -362,3 +369,41 @@ async def test_what_is_refused_makes_nothing(api: httpx2.AsyncClient, world: Wor
     assert (await api.post("/backfills", json=body)).status_code == 202
     overlapping = await api.post("/backfills", json=body)
     assert (overlapping.status_code, overlapping.json()["code"]) == (409, "overlapping_backfill")
+
+
+def document(kind: str) -> str:
+    """The only block of this kind in the page about backfills."""
+    (block,) = re.findall(
+        rf"^```{kind}\n(.*?)^```$", (ROOT / "docs/concepts/backfill.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    return str(block)
+
+
+async def test_the_example_of_the_page_about_backfills_is_as_it_says(api: httpx2.AsyncClient, world: World) -> None:
+    assert (await api.post("/workflows?deploy=true", content=document("yaml"), headers=YAML)).status_code == 201
+    for minutes in (60, 60, 330, 30):
+        world.clock.advance(minutes * 60)
+        await world.fire_due_schedules.execute(await world.lead())
+        for claimed in await world.claim():
+            world.clock.advance(10)
+            await world.finish(claimed)
+            world.clock.advance(-10)
+    world.clock.advance(30 * 60)
+    await world.write("update workers set state = 'gone'")
+    await world.new_worker()
+    body = json.loads(document("json"))
+    preview = (await api.post("/backfills", json=body)).json()
+    with canned_server() as server:
+        server.on("POST /backfills", (200, preview))
+        orrery = CommandLine({"ORRERY_URL": server.url, "ORRERY_API_KEY": "ork_test"})
+        shown = await asyncio.to_thread(orrery, *shlex.split(document("sh"))[1:])
+        assert server.received[0].json == body
+    assert shown.out == document("text")
+    made = (await api.post("/backfills", json={**body, "dry_run": False})).json()
+    for _ in range(4):
+        await world.advance_backfills.execute(await world.lead())
+        await world.work()
+    over = (await api.get(f"/backfills/{made['id']}")).json()
+    assert (over["state"], over["started"], over["skipped"]) == ("finished", 5, 3)
+    hours = {run["inputs"]["hour"] for run in (await api.get(f"/runs?backfill={made['id']}")).json()["items"]}
+    assert hours == {f"2026-11-02T{hour}:00:00+00:00" for hour in range(12, 17)}
