@@ -37,6 +37,9 @@ from scheduler_application.run.record import RecordOutcomes, Report
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.calendar_book import CalendarBook
+from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
+from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
@@ -58,6 +61,9 @@ from scheduler_application.workflow.authoring import (
 from scheduler_domain.ids import DEFAULT_PROJECT
 from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.clock import SortedIds
+from scheduler_infrastructure.execution.outbound.calendar_feed import GuardedFeeds
+from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
+from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
 from scheduler_infrastructure.persistence.guard import StoreGuard
@@ -123,6 +129,15 @@ class World:
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
         self.next_fires = NextFires(reader, clock)
+        holidays, self.feeds = HolidayLibrary(), GuardedFeeds(allowed_networks=["127.0.0.0/8"])
+        self.calendar_book = CalendarBook(holidays, self.feeds)
+        self.calendar_texts = texts = CalendarTexts(self.feeds, IcsProcess())
+        self.save_calendar = SaveCalendar(store, reader, clock, ids, holidays, self.feeds, texts)
+        self.show_calendar = ShowCalendar(reader, holidays)
+        self.show_calendar_days = ShowCalendarDays(store, self.calendar_book, clock)
+        self.delete_calendar = DeleteCalendar(store)
+        self.refresh_calendar = RefreshCalendar(store, reader, clock, texts)
+        self.refresh_due_calendars = RefreshDueCalendars(store, clock, texts)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)

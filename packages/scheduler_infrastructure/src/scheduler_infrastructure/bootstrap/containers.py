@@ -27,6 +27,9 @@ from scheduler_application.run.record import RecordOutcomes
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartRun, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.calendar_book import CalendarBook
+from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
+from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
@@ -44,10 +47,12 @@ from scheduler_application.workflow.authoring import (
     SaveDraft,
     UndeployWorkflow,
 )
-from scheduler_infrastructure.bootstrap.executors import make_executors
+from scheduler_infrastructure.bootstrap.executors import make_calendar_feeds, make_executors
 from scheduler_infrastructure.bootstrap.gateways import make_broker, make_otlp_tracer, make_redis
 from scheduler_infrastructure.bootstrap.settings import Settings
 from scheduler_infrastructure.clock import MachineClock, SortedIds, StoreClock, SystemRandomness
+from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
+from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import make_database
 from scheduler_infrastructure.persistence.guard import DEADLINE_SECONDS, StoreGuard
@@ -115,6 +120,9 @@ class Adapters(containers.DeclarativeContainer):
     source = providers.Factory(lambda transport: transport.source(), gateways.transport)
     live = providers.Selector(modes.provided["live"], redis=gateways.redis, memory=gateways.hub.provided.live)
     executors = S(make_executors, settings)
+    holidays = S(HolidayLibrary)
+    calendar_feeds = S(make_calendar_feeds, settings)
+    events = S(IcsProcess)
 
 
 class UseCases(containers.DeclarativeContainer):
@@ -153,6 +161,14 @@ class UseCases(containers.DeclarativeContainer):
     next_fires = F(NextFires, a.reader, a.clock)
     explain = F(Explain, a.reader, a.clock)
 
+    calendar_book = S(CalendarBook, a.holidays, a.calendar_feeds)
+    calendar_texts = S(CalendarTexts, a.calendar_feeds, a.events)
+    save_calendar = F(SaveCalendar, a.store, a.reader, a.clock, a.ids, a.holidays, a.calendar_feeds, calendar_texts)
+    show_calendar = F(ShowCalendar, a.reader, a.holidays)
+    show_calendar_days = F(ShowCalendarDays, a.store, calendar_book, a.clock)
+    delete_calendar = F(DeleteCalendar, a.store)
+    refresh_calendar = F(RefreshCalendar, a.store, a.reader, a.clock, calendar_texts)
+
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
     register_worker = F(RegisterWorker, a.store, settings.provided.worker_lease_seconds)
     heartbeat = F(Heartbeat, a.store, settings.provided.worker_lease_seconds)
@@ -173,6 +189,7 @@ class UseCases(containers.DeclarativeContainer):
     )
     fire_due_schedules = S(FireDueSchedules, a.store, engine, a.clock, announcer, a.metrics, a.tracer)
     next_due = S(NextDue, a.store)
+    refresh_due_calendars = S(RefreshDueCalendars, a.store, a.clock, calendar_texts)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)
     wake_due_tasks = S(WakeDueTasks, a.store, engine, a.clock, announcer)
     enforce_run_deadlines = S(EnforceRunDeadlines, a.store, stop_runs, a.clock)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from scheduler_application.ports.persistence import Transaction
 from scheduler_infrastructure.persistence.access import SqlAccess, SqlIdempotency
+from scheduler_infrastructure.persistence.calendar import SqlCalendars
 from scheduler_infrastructure.persistence.claims import SqlClaims
 from scheduler_infrastructure.persistence.engine import Connection, Database
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
@@ -48,6 +49,10 @@ class SqlTransaction:
     @cached_property
     def triggers(self) -> SqlTriggers:
         return SqlTriggers(self._connection)
+
+    @cached_property
+    def calendars(self) -> SqlCalendars:
+        return SqlCalendars(self._connection)
 
     @cached_property
     def workers(self) -> SqlWorkers:

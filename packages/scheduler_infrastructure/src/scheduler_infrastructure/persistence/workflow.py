@@ -67,6 +67,16 @@ class SqlWorkflows:
         query = select(runs.c.id).where(runs.c.workflow_id == workflow_id, runs.c.state.in_(sorted(LIVE_RUN_STATES)))
         return [row["id"] for row in await self._connection.rows(query)]
 
+    async def live_documents(self, project_id: str, holding: str) -> list[tuple[str, str]]:
+        query = (
+            select(workflows.c.name, versions.c.content)
+            .join(versions, versions.c.id == workflows.c.live_version_id)
+            .where(workflows.c.project_id == project_id, workflows.c.deleted_at.is_(None))
+            .where(versions.c.content.contains(holding, autoescape=True))
+            .order_by(workflows.c.name)
+        )
+        return [(row["name"], row["content"]) for row in await self._connection.rows(query)]
+
     async def _one_version(self, query: Select[Any]) -> StoredVersion | None:
         rows = await self._connection.rows(query)
         if not rows:
