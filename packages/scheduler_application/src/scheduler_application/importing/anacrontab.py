@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from scheduler_application.importing.crontab import Crontab, Entry, Form, RefusedLine, Variable
 from scheduler_domain.workflow.naming import shown
 
-PERIODS = {"@daily": 1, "@weekly": 7, "@monthly": None, "@yearly": None, "@annually": None}
-"""Days, where a name is no more than that."""
 _DEBIANS = ("@monthly", "@yearly")
+_PERIODS = (*_DEBIANS, "@daily", "@weekly", "@annually")
 
 _IDLE = re.compile(r"[ \t]*(?:#|\Z)")
 _ASSIGNMENT = re.compile(r"[ \t]*([^ \t=]+)[ \t]*=(.*)", re.DOTALL)
@@ -56,8 +55,8 @@ def _read_job(number: int, written: str, content: str, crontab: Crontab) -> Entr
     if "\\" in written.replace("\\\n", ""):
         remarks.append("anacron drops the backslashes of the line")
     if period.startswith("@"):
-        if period not in PERIODS:
-            why = f"bad period: {shown(period)!r} (accepted: days, {', '.join(PERIODS)})"
+        if period not in _PERIODS:
+            why = f"bad period: {shown(period)!r} (accepted: days, {', '.join(_PERIODS)})"
             return RefusedLine(number, written, why)
         if period not in _DEBIANS:
             remarks.append(f"Debian's anacron knows no {period}, only {' and '.join(_DEBIANS)}")

@@ -100,8 +100,8 @@ def read_crontab(text: str, form: Form) -> Crontab:
     if lines[-1]:
         crontab.faults.append("there is no newline at its end")
     if len(lines) - 1 > MAX_LINES:
-        crontab.faults.append(f"it has more than {MAX_LINES} lines")
-    for number, line in enumerate(lines, start=1):
+        crontab.faults.append(f"it has more than {MAX_LINES} lines, of which these are read")
+    for number, line in enumerate(lines[:MAX_LINES], start=1):
         content = line.lstrip(_BLANKS)
         if not content or content.startswith("#"):
             continue

@@ -4,10 +4,12 @@ import re
 
 from scheduler_application.importing.anacrontab import read_anacrontab
 from scheduler_application.importing.crontab import Crontab, Form, read_crontab
+from scheduler_domain.workflow.naming import shown
 
 _HEADER = re.compile(r"#.*\bdow\s+user(?:-?name)?\b", re.IGNORECASE)
 _SYSTEM_FILE = re.compile(r"(?:\A|/)(?:etc/crontab|cron\.d/[^/]+|cron\.d)\Z")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*\$?")
+_TIMES = re.compile(r"[0-9*/,-]*[0-9*][0-9*/,-]*")
 _WELL_KNOWN = frozenset(
     {
         *("root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup"),
@@ -59,3 +61,13 @@ def _is_anacrontab(text: str, user: Crontab) -> bool:
         return False
     anacron = read_anacrontab(text)
     return bool(anacron.entries) and len(anacron.refused) <= len(user.refused)
+
+
+def likely_columns(command: str) -> str | None:
+    """What the first word of a user crontab's command looks like, where it looks like one more column."""
+    word, _, rest = command.partition(" ")
+    if rest.strip() and word in _WELL_KNOWN:
+        return f"{shown(word)!r} is read as part of the command; if it is a user, give --form system"
+    if rest.strip() and _TIMES.fullmatch(word):
+        return f"{shown(word)!r} is read as part of the command: a crontab has five fields of time, none for seconds"
+    return None
