@@ -41,6 +41,7 @@ WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
     values: dict[str, Any] = {
         "description": "",
+        "labels": [],
         "enabled": True,
         "live_version": 1,
         "created_at": NOW,
@@ -134,8 +135,14 @@ class FakeReader:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        return []
+
     async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
         return Page([a_freeze()])
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        return []
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
         return None

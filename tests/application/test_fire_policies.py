@@ -1,6 +1,6 @@
 """What a trigger's policies make of its due times: overlap, lateness, shadow, freezes."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -241,3 +241,31 @@ async def test_a_wrong_freeze_is_refused(world: World, changes: dict[str, Any], 
         await world.freeze_schedules.execute(FreezeCommand(**values), ACTOR)
     assert refused.value.code == code
     assert await world.rows("select id from freezes") == []
+
+
+async def test_a_jittered_trigger_starts_later_but_is_due_when_it_says(world: World) -> None:
+    await world.deploy(timed({"schedule": "0 * * * *", "jitter": "10m"}))
+    due = await trigger(world)
+    spread = due.next_at - due.due_at
+    assert timedelta(0) < spread < timedelta(minutes=10)
+    assert await fire(world, HOUR + spread.total_seconds() - 0.001) == 0
+    assert await fire(world, 0.001) == 1
+    assert await ledger(world) == [("10:00:00", "fired", "on_time")]
+    (run,) = await world.rows("select due_at, scheduled_for from runs")
+    assert (run["due_at"], run["scheduled_for"]) == (NINE + timedelta(hours=1), "2026-11-02T10:00:00+00:00")
+    after = await trigger(world)
+    assert after.next_at - after.due_at == spread
+    await world.deploy(timed({"schedule": "0 * * * *", "jitter": "10m"}, description="the same times"))
+    assert (await trigger(world)).next_at == after.next_at
+
+
+async def test_what_a_schedule_says_about_clock_changes_holds_when_it_fires(world: World) -> None:
+    night = {"schedule": "30 2 * * *", "timezone": "Europe/Berlin", "misfire": "fire_all"}
+    await world.deploy(timed({**night, "dst": {"gap": "skip"}}))
+    await fire(world, (datetime(2027, 3, 29, 12, tzinfo=UTC) - NINE).total_seconds())
+    rows = await world.rows("select due_at, outcome, rule from ledger order by due_at desc limit 3")
+    assert [(row["due_at"].strftime("%m-%d %H:%M"), row["outcome"], row["rule"]) for row in rows] == [
+        ("03-29 00:30", "fired", "misfire:fire_all"),
+        ("03-28 00:59", "skipped", "dst:skip"),
+        ("03-27 01:30", "fired", "misfire:fire_all"),
+    ]

@@ -16,6 +16,7 @@ class Workflow(TypedDict):
     id: str
     name: str
     description: str
+    labels: list[str]
     enabled: bool
     live_version: int | None
     created_at: str

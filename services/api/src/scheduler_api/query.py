@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from starlette.requests import Request
@@ -125,6 +126,17 @@ def flag(name: str, description: str) -> Parameter:
         return value == "true"
 
     return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
+
+
+def choice(name: str, description: str, kind: type[StrEnum]) -> Parameter:
+    accepted = [option.value for option in kind]
+
+    def read(value: str) -> StrEnum:
+        if value not in accepted:
+            raise WrongValue("not_in_list", f"expected one of: {', '.join(accepted)}")
+        return kind(value)
+
+    return Parameter(name, description, {"type": "string", "enum": accepted}, read)
 
 
 def instant(name: str, description: str) -> Parameter:

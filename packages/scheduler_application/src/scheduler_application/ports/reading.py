@@ -13,6 +13,8 @@ class WorkflowView:
     id: str
     name: str
     description: str
+    labels: list[str]
+    """Of the live version."""
     enabled: bool
     live_version: int | None
     created_at: datetime
@@ -204,6 +206,10 @@ class Reader(Protocol):
     async def run(self, project: str, run_id: str) -> RunView | None: ...
     async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]: ...
     async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None: ...
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        """The ids of runs that hold the slot for which a run waits; at most ten."""
+        ...
+
     async def ledger(
         self,
         project: str,
@@ -218,6 +224,10 @@ class Reader(Protocol):
 
     async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
         """The newest first."""
+        ...
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        """Those that are not over, the one that ends last first; at most a thousand."""
         ...
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...

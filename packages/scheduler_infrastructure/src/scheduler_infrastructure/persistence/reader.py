@@ -160,6 +160,19 @@ class SqlReader:
         past = [attempt_view(row) for row in await self._rows(query)]
         return task_run_view(rows[0], past + last_attempt(rows[0]))
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        waiting = runs.alias("waiting")
+        same = and_(runs.c.workflow_id == waiting.c.workflow_id, runs.c.slot_key == waiting.c.slot_key)
+        query = (
+            select(runs.c.id)
+            .join(waiting, same)
+            .where(waiting.c.id == run_id, waiting.c.project_id == project)
+            .where(runs.c.state.in_(["running", "cancelling"]), runs.c.finished_at.is_(None))
+            .order_by(runs.c.id)
+            .limit(10)
+        )
+        return [row["id"] for row in await self._rows(query)]
+
     async def ledger(
         self,
         project: str,
@@ -195,6 +208,10 @@ class SqlReader:
         if page.cursor is not None:
             query = query.where(freezes.c.id < _id(page.cursor))
         return _page(await self._rows(query, page), page, freeze_view, lambda row: str(row["id"]))
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        query = _freezes(project).where(freezes.c.ends_at > now, freezes.c.lifted_at.is_(None))
+        return [freeze_view(row) for row in await self._rows(query.order_by(freezes.c.ends_at.desc()).limit(1_000))]
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
         rows = await self._rows(_freezes(project).where(freezes.c.id == freeze_id))
@@ -286,6 +303,7 @@ def _workflows(project: str) -> Select[Any]:
             workflows.c.id,
             workflows.c.name,
             workflows.c.description,
+            workflows.c.labels,
             workflows.c.enabled,
             workflows.c.draft_digest,
             workflows.c.created_at,

@@ -30,6 +30,7 @@ def workflow_view(row: Any, draft: dict[str, Any] | None = None) -> WorkflowView
         id=row["id"],
         name=row["name"],
         description=row["description"],
+        labels=json_value(row["labels"]),
         enabled=bool(row["enabled"]),
         live_version=row["live_version"],
         created_at=row["created_at"],
