@@ -37,6 +37,14 @@ from scheduler_application.run.record import RecordOutcomes, Report
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.backfill_orders import (
+    CancelBackfill,
+    PauseBackfill,
+    ResumeBackfill,
+    StartBackfill,
+)
+from scheduler_application.schedule.backfill_plan import PlanBackfill
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
@@ -127,6 +135,11 @@ class World:
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
+        self.plan_backfill = PlanBackfill(store, reader, engine, self.calendars, clock)
+        self.start_backfill = StartBackfill(store, reader, clock, ids, hub.signals, self.plan_backfill)
+        self.pause_backfill = PauseBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.next_fires = NextFires(store, reader, self.calendars, clock)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
@@ -138,6 +151,9 @@ class World:
         self.idempotency_keys = IdempotencyKeys(store, clock)
         self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
         self.fire_due_schedules = FireDueSchedules(store, engine, self.calendars, clock, says, metrics, tracer)
+        self.advance_backfills = AdvanceBackfills(
+            store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs
+        )
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

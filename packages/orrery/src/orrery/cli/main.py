@@ -14,7 +14,19 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import crontabs, definitions, freezes, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import (
+    backfills,
+    crontabs,
+    definitions,
+    freezes,
+    logs,
+    runs,
+    schedules,
+    servers,
+    why,
+    workers,
+    workflows,
+)
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -48,6 +60,8 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "freeze": freezes.freeze,
         "freezes": freezes.freezes,
         "unfreeze": freezes.unfreeze,
+        "backfill": backfills.backfill,
+        "backfills": backfills.backfills,
     },
     "Workers": {
         "workers": workers.workers,
@@ -72,7 +86,6 @@ NOT_AVAILABLE = [
     "plan",
     "approve",
     "reject",
-    "backfill",
     "forecast",
     "events",
     "replay",

@@ -97,6 +97,8 @@ class RunView:
     error: dict[str, Any] | None
     parent_run_id: str | None
     rerun_of: str | None
+    backfill_id: str | None = None
+    """The backfill that started it for ``due_at``."""
     tasks: list["TaskRunView"] | None = None
     """Only on the view of one run; at most 1,000 task runs (`RunReader.task_runs` pages through all)."""
 
@@ -179,12 +181,43 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True)
+class BackfillView:
+    id: str
+    workflow: str
+    trigger: str
+    from_at: datetime
+    to_at: datetime
+    """The range ends before this instant."""
+    only_missing: bool
+    max_parallel: int
+    priority: str
+    state: str
+    """``running``, ``paused``, ``cancelling``, ``cancelled`` or ``finished``."""
+    reason: str | None
+    """Why it is paused."""
+    next_at: datetime | None
+    """Due times before this instant are handled; ``None`` when all are."""
+    total: int
+    """How many due times the range had when the backfill was made."""
+    started: int
+    skipped: int
+    """Due times that had a run already."""
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    runs: dict[str, int] | None = None
+    """How many of its runs are in each state; only on the view of one backfill."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     workflow: str | None = None
     states: Sequence[str] = ()
     trigger: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    backfill: str | None = None
+    """The id of a backfill."""
 
 
 class Reader(Protocol):
@@ -231,5 +264,10 @@ class Reader(Protocol):
         ...
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        """Newest first."""
+        ...
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...
