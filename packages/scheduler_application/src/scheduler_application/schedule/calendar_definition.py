@@ -84,21 +84,29 @@ def read_definition(value: Any, holidays: HolidaySource, feeds: CalendarFeeds) -
 
 
 def _read(reading: Reading, value: Any, holidays: HolidaySource, feeds: CalendarFeeds) -> Definition:
-    if not isinstance(value, dict) or "kind" not in value:
-        fields.mapping(reading, value, _ROOT, ("kind",), required=("kind",))
-        return Dates(())
+    match _kind(reading, value):
+        case CalendarKind.DATES:
+            return _dates(reading, value)
+        case CalendarKind.HOLIDAYS:
+            return _holidays(reading, value, holidays)
+        case CalendarKind.BUSINESS_DAYS:
+            return _working_week(reading, value)
+        case CalendarKind.ICS:
+            return _events(reading, value, feeds)
+        case None:
+            return Dates(())
+
+
+def _kind(reading: Reading, value: Any) -> CalendarKind | None:
     kinds = tuple(kind.value for kind in CalendarKind)
-    known = len(reading.problems)
+    if not isinstance(value, dict):
+        fields.expect(reading, _ROOT, "object", value, "with kind")
+        return None
+    if "kind" not in value:
+        reading.note(_ROOT, "missing_key", f"'kind' is missing (accepted: {', '.join(kinds)})")
+        return None
     kind = CalendarKind(fields.choice(reading, value["kind"], ("kind",), kinds))
-    if len(reading.problems) > known:
-        return Dates(())
-    if kind is CalendarKind.DATES:
-        return _dates(reading, value)
-    if kind is CalendarKind.HOLIDAYS:
-        return _holidays(reading, value, holidays)
-    if kind is CalendarKind.BUSINESS_DAYS:
-        return _working_week(reading, value)
-    return _events(reading, value, feeds)
+    return None if reading.problems else kind
 
 
 def _dates(reading: Reading, value: Any) -> Dates:

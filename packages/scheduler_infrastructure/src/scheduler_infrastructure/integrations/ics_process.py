@@ -12,7 +12,7 @@ from scheduler_domain.errors import InvalidDefinition, Problem
 
 YEARS_BACK = 2
 YEARS_ON = 10
-READ_SECONDS = 5.0
+READ_SECONDS = 8.0
 MAX_BYTES = 1024 * 1024
 AT_ONCE = 2
 """Processes of this kind at the same time; each may use a core and some hundred MB."""

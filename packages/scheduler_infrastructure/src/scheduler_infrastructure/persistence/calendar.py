@@ -13,13 +13,13 @@ from scheduler_infrastructure.persistence.tables import calendars
 
 
 class SqlCalendars:
-    """`CalendarWrites` over an open transaction."""
+    """`CalendarWrites` over an open transaction. What cannot be a name (it may hold what PostgreSQL refuses to read) is
+    nobody's name."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def find(self, project_id: str, name: str, *, lock: bool = False) -> dict[str, Any] | None:
-        # What cannot be a name (it may hold what PostgreSQL refuses to read) is nobody's name.
         named = calendars.c.name == name if NAME.fullmatch(name) else false()
         query = select(calendars).where(calendars.c.project_id == project_id, named)
         rows = await self._connection.rows(query.with_for_update() if lock else query)
@@ -39,11 +39,11 @@ class SqlCalendars:
         return {row["name"]: row["definition"] for row in await self._connection.rows(query)}
 
     async def revisions(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRevision]:
-        rows = await self._connection.fetch_many(_REVISIONS, keys)
+        rows = await self._connection.fetch_many(_REVISIONS, _possible(keys))
         return {CalendarKey(row["project_id"], row["name"]): _revision(row) for row in rows}
 
     async def load(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRow]:
-        rows = await self._connection.fetch_many(_LOAD, keys)
+        rows = await self._connection.fetch_many(_LOAD, _possible(keys))
         return {
             CalendarKey(row["project_id"], row["name"]): CalendarRow(_revision(row), row["definition"], row["days"])
             for row in rows
@@ -60,6 +60,10 @@ class SqlCalendars:
     async def renew(self, calendar_id: str, version: int, values: dict[str, Any]) -> bool:
         same = (calendars.c.id == calendar_id, calendars.c.version == version)
         return await self._connection.run(update(calendars).where(*same).values(**values)) > 0
+
+
+def _possible(keys: Sequence[CalendarKey]) -> list[CalendarKey]:
+    return [key for key in keys if NAME.fullmatch(key.name)]
 
 
 def _revision(row: Any) -> CalendarRevision:
