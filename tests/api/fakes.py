@@ -49,8 +49,8 @@ def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
 
 
 def a_trigger(name: str = "manual", **changed: Any) -> TriggerView:
-    values: dict[str, Any] = {"kind": "manual", "expression": "", "timezone": "UTC", "misfire": "fire_once"}
-    values |= {"paused": False, "active": True, "next_at": None, "last_due_at": None}
+    values: dict[str, Any] = {"kind": "manual", "expression": "", "timezone": "UTC", "policy": {"misfire": "fire_once"}}
+    values |= {"paused": False, "active": True, "due_at": None, "next_at": None, "last_due_at": None}
     values |= {"error": None, "anchor_at": NOW}
     values = {key: value for key, value in values.items() if key in TriggerView.__dataclass_fields__}
     return TriggerView(id=WORKFLOW_ID, workflow="nightly", name=name, **{**values, **changed})

@@ -47,7 +47,7 @@ def in_task(body: str) -> tuple[str, tuple[str | int, ...]]:
         ("workflow: ' w'\ntasks: {a: {shell: x}}", "invalid_name", ("workflow",)),
         (f"workflow: {'w' * 101}\ntasks: {{a: {{shell: x}}}}", "invalid_name", ("workflow",)),
         ("workflow: 🚀\ntasks: {a: {shell: x}}", "invalid_name", ("workflow",)),
-        ("workflow: w\nlabels: {}\ntasks: {a: {shell: x}}", "unknown_key", ("labels",)),
+        ("workflow: w\ntags: {}\ntasks: {a: {shell: x}}", "unknown_key", ("tags",)),
         ("workflow: w\nstate: x\ntasks: {a: {shell: x}}", "unknown_key", ("state",)),
         ("workflow: w\ntimeout: 10\ntasks: {a: {shell: x}}", "invalid_duration", ("timeout",)),
         ("workflow: w\ntimeout: 10 s\ntasks: {a: {shell: x}}", "invalid_duration", ("timeout",)),

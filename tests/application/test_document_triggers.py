@@ -28,7 +28,7 @@ def test_each_kind_of_trigger_has_its_expression_and_default_name() -> None:
         "  - at: 2099-01-01T00:00:00+01:00\n"
         "  - manual: {}\n"
     )
-    assert [(each.kind, each.expression, each.timezone, each.misfire) for each in found] == [
+    assert [(each.kind, each.expression, each.timezone, each.policy.misfire) for each in found] == [
         (TriggerKind.SCHEDULE, "30 2 * * MON-FRI", "Europe/Berlin", "skip"),
         (TriggerKind.EVERY, "5400", "UTC", "fire_once"),
         (TriggerKind.AT, "2099-01-01T00:00:00+01:00", "UTC", "fire_once"),
@@ -71,10 +71,20 @@ def test_a_trigger_gives_inputs() -> None:
         ("  - {github: {repository: x}}", [("not_available", (0, "github"))]),
         ("  - {gitlab: {project: x}}", [("not_available", (0, "gitlab"))]),
         ("  - {run: {workflow: x}}", [("not_available", (0, "run"))]),
-        ("  - {every: 5m, overlap: skip}", [("not_available", (0, "overlap"))]),
-        ("  - {every: 5m, jitter: 1m}", [("not_available", (0, "jitter"))]),
-        ("  - {every: 5m, calendar: {skip: x}}", [("not_available", (0, "calendar"))]),
-        ("  - {every: 5m, timezone: UTC}", [("unknown_key", (0, "timezone"))]),
+        ("  - {every: 5m, overlap: never}", [("invalid_choice", (0, "overlap"))]),
+        ("  - {every: 5m, jitter: 2d}", [("duration_out_of_range", (0, "jitter"))]),
+        ("  - {every: 5m, jitter: 0s}", [("duration_out_of_range", (0, "jitter"))]),
+        ("  - {every: 5m, max_lateness: soon}", [("invalid_duration", (0, "max_lateness"))]),
+        ("  - {every: 5m, calendar: {}}", [("exactly_one_of", (0, "calendar"))]),
+        ("  - {every: 5m, calendar: {skip: x, only: y}}", [("exactly_one_of", (0, "calendar"))]),
+        ("  - {every: 5m, calendar: {skip: x, shift: up}}", [("invalid_choice", (0, "calendar", "shift"))]),
+        ("  - {every: 5m, calendar: holidays-de}", [("object_expected", (0, "calendar"))]),
+        ("  - {every: 5m, dst: {gap: skip}}", [("unknown_key", (0, "dst"))]),
+        ("  - {schedule: '@daily', dst: {}}", [("missing_key", (0, "dst"))]),
+        ("  - {schedule: '@daily', dst: {gap: once}}", [("invalid_choice", (0, "dst", "gap"))]),
+        ("  - {schedule: '@daily', dst: {repeat: never}}", [("invalid_choice", (0, "dst", "repeat"))]),
+        ("  - {schedule: '@daily', shadow: maybe}", [("boolean_expected", (0, "shadow"))]),
+        ("  - {at: '2099-01-01T00:00:00Z', timezone: UTC}", [("unknown_key", (0, "timezone"))]),
         ("  - {every: 5m, misfire: maybe}", [("invalid_choice", (0, "misfire"))]),
         ("  - {every: 5m, name: 'A B'}", [("invalid_name", (0, "name"))]),
         ("  - {every: 5}", [("invalid_duration", (0, "every"))]),

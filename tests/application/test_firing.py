@@ -90,7 +90,7 @@ async def test_a_trigger_that_is_set_back_fires_nothing_twice(world: World) -> N
     await world.deploy(timed({"schedule": "* * * * *"}))
     await fire(world, MINUTE)
     await fire(world, MINUTE)
-    await world.write("update triggers set next_at = $1", NINE + timedelta(minutes=1))
+    await world.write("update triggers set due_at = $1, next_at = $1", NINE + timedelta(minutes=1))
     assert await fire(world) == 2
     assert await ledger(world) == [("09:01:00", "fired", "on_time"), ("09:02:00", "fired", "on_time")]
     assert len(await world.rows("select id from runs")) == 2
@@ -100,7 +100,7 @@ async def test_a_trigger_that_is_set_back_fires_nothing_twice(world: World) -> N
 async def test_a_trigger_that_is_set_back_cancels_nothing(world: World) -> None:
     await world.deploy(timed({"schedule": "* * * * *"}, concurrency={"limit": 1, "on_conflict": "cancel_running"}))
     await fire(world, MINUTE)
-    await world.write("update triggers set next_at = $1", NINE + timedelta(minutes=1))
+    await world.write("update triggers set due_at = $1, next_at = $1", NINE + timedelta(minutes=1))
     await fire(world)
     assert [row["state"] for row in await world.rows("select state from runs")] == ["running"]
 
@@ -193,7 +193,9 @@ async def test_a_due_time_that_the_concurrency_skips_says_so(world: World) -> No
 BAD_ROWS = {
     "expression": "update triggers set expression = 'nonsense' where name = 'bad'",
     "timezone": "update triggers set timezone = 'Mars/Olympus' where name = 'bad'",
-    "misfire": "update triggers set misfire = 'perhaps' where name = 'bad'",
+    "policy": "update triggers set policy = '{\"misfire\": \"perhaps\"}' where name = 'bad'",
+    "policy without a member": "update triggers set policy = '{}' where name = 'bad'",
+    "policy of another shape": "update triggers set policy = '[]' where name = 'bad'",
     "kind": "update triggers set kind = 'moon' where name = 'bad'",
     "never": "update triggers set expression = '0 0 30 2 *' where name = 'bad'",
     "unknown to the version": "update triggers set name = 'renamed' where name = 'bad'",

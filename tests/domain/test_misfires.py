@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import (
     CLOCK_CHANGE,
     MAX_DECISIONS,
@@ -12,7 +13,6 @@ from scheduler_domain.schedule.policies import (
     Decisions,
     DueDecision,
     DueOutcome,
-    MisfirePolicy,
     decide_due,
 )
 from scheduler_domain.schedule.timetable import Timetable, parse_timetable

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scheduler_domain.errors import InvalidDefinition
 from scheduler_domain.schedule.cron_parsing import parse_cron
 from scheduler_domain.schedule.cron_timetable import CronTimetable
-from scheduler_domain.schedule.policies import DueDecision, MisfirePolicy, decide_due
+from scheduler_domain.schedule.fire_policy import MisfirePolicy
+from scheduler_domain.schedule.policies import DueDecision, decide_due
 from scheduler_domain.schedule.timetable import Timetable, parse_timetable
 
 MINUTE = timedelta(minutes=1)

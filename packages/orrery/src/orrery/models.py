@@ -43,9 +43,10 @@ class Trigger(TypedDict):
     kind: str
     expression: str
     timezone: str
-    misfire: str
+    policy: dict[str, Any]
     paused: bool
     active: bool
+    due_at: str | None
     next_at: str | None
     last_due_at: str | None
 

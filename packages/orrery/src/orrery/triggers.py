@@ -5,37 +5,50 @@ Nothing is checked here: the server (or `orrery validate`) names every fault of 
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
-
-Misfire = Literal["skip", "fire_once", "fire_all"]
+from typing import Any, Literal, TypedDict, Unpack
 
 
-def schedule(
-    expression: str,
-    *,
-    timezone: str | None = None,
-    misfire: Misfire | None = None,
-    inputs: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """By cron: five fields, or ``@daily`` and friends, in an IANA ``timezone`` (UTC where none is given)."""
-    return _entry("schedule", expression, timezone=timezone, misfire=misfire, inputs=inputs)
+class Firing(TypedDict, total=False):
+    """What may be said about the due times of a trigger, beside when they are; see the workflow reference."""
+
+    name: str
+    misfire: Literal["skip", "fire_once", "fire_all"]
+    overlap: Literal["allow", "skip", "queue", "cancel_running"]
+    max_lateness: str
+    jitter: str
+    shadow: bool
+    inputs: Mapping[str, Any]
 
 
-def every(interval: str, *, misfire: Misfire | None = None, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+class ClockFiring(Firing, total=False):
+    """`Firing` of what recurs: ``calendar`` is ``{"skip": name}`` or ``{"only": name}``, with ``shift`` or without."""
+
+    timezone: str
+    calendar: Mapping[str, str]
+
+
+class ScheduleFiring(ClockFiring, total=False):
+    """`ClockFiring` of cron: ``dst`` is ``{"gap": "run_after" | "skip", "repeat": "once" | "twice"}``."""
+
+    dst: Mapping[str, str]
+
+
+def schedule(expression: str, **firing: Unpack[ScheduleFiring]) -> dict[str, Any]:
+    """By cron: five fields, six with seconds first, or ``@daily`` and friends, in an IANA ``timezone`` (UTC where none
+    is given); or an RRULE."""
+    return {"schedule": expression, **firing}
+
+
+def every(interval: str, **firing: Unpack[ClockFiring]) -> dict[str, Any]:
     """At a fixed interval such as ``90s``, ``15m`` or ``1d12h``."""
-    return _entry("every", interval, misfire=misfire, inputs=inputs)
+    return {"every": interval, **firing}
 
 
-def at(instant: str | datetime, *, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def at(instant: str | datetime, **firing: Unpack[Firing]) -> dict[str, Any]:
     """Once, at an instant with its offset from UTC."""
-    text = instant.isoformat() if isinstance(instant, datetime) else instant
-    return _entry("at", text, inputs=inputs)
+    return {"at": instant.isoformat() if isinstance(instant, datetime) else instant, **firing}
 
 
 def manual(*, confirm: bool = False) -> dict[str, Any]:
     """By a person; with ``confirm`` the person has to say so twice."""
     return {"manual": {"confirm": confirm}}
-
-
-def _entry(kind: str, expression: str, **options: Any) -> dict[str, Any]:
-    return {kind: expression} | {name: value for name, value in options.items() if value is not None}

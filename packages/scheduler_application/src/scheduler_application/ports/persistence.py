@@ -16,6 +16,7 @@ from scheduler_application.ports.rows import (
     ClaimedRow,
     CountDown,
     DueTrigger,
+    Freeze,
     GroupCount,
     HeldKey,
     LedgerRow,
@@ -32,6 +33,7 @@ from scheduler_application.ports.rows import (
     SettledTask,
     Slot,
     StoredVersion,
+    TriggerMove,
     UnhintedTask,
     WakingTask,
     WorkerRow,
@@ -252,8 +254,12 @@ class TriggerWrites(Protocol):
         """The earliest moment at which anything is due: a trigger, a wake-up or a run's deadline."""
         ...
 
-    async def advance(self, moves: Sequence[tuple[str, datetime | None, datetime | None]]) -> None:
-        """(trigger, next time, last due time) for many triggers."""
+    async def advance(self, moves: Sequence[TriggerMove]) -> None:
+        """Moves many triggers on; none of them is frozen any more."""
+        ...
+
+    async def live_runs(self, trigger_ids: Sequence[str]) -> dict[str, int]:
+        """How many runs of each trigger are live; triggers without any are left out."""
         ...
 
     async def quarantine(self, trigger_id: str, error: str) -> None:
@@ -262,6 +268,24 @@ class TriggerWrites(Protocol):
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         """Ledger rows; a due time that already has one is left alone."""
+        ...
+
+
+class FreezeWrites(Protocol):
+    async def active(self, now: datetime) -> list[Freeze]:
+        """The freezes of all projects that hold at ``now``."""
+        ...
+
+    async def insert(self, freeze: Freeze) -> bool:
+        """Whether it is new: an earlier try may have been committed and its answer lost."""
+        ...
+
+    async def lift(self, project_id: str, freeze_id: str, now: datetime) -> Freeze | None:
+        """Ends a freeze that is not over, and lets the next pass look at what it held; the freeze, or ``None``."""
+        ...
+
+    async def hold(self, held: Sequence[tuple[str, str, datetime]]) -> None:
+        """(trigger, freeze, its end): a firing pass looks at the triggers again when the freeze ends."""
         ...
 
 
@@ -337,6 +361,8 @@ class Transaction(Protocol):
     def workflows(self) -> WorkflowWrites: ...
     @property
     def triggers(self) -> TriggerWrites: ...
+    @property
+    def freezes(self) -> FreezeWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

@@ -43,14 +43,20 @@ class TriggerView:
     kind: str
     expression: str
     timezone: str
-    misfire: str
+    policy: dict[str, Any]
+    """What is done about its due times: ``misfire``, ``overlap``, and what else was chosen (spans in seconds)."""
     anchor_at: datetime
     paused: bool
     active: bool
+    due_at: datetime | None
+    """The first due time that is not decided yet."""
     next_at: datetime | None
+    """When that is decided: later than ``due_at`` by the trigger's jitter, or when a freeze ends."""
     last_due_at: datetime | None
     error: str | None
     """Why it was taken out of the firing pass, where it cannot be evaluated."""
+    frozen_by: str | None = None
+    """The freeze that holds ``due_at``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,7 +325,9 @@ class HeldKey(NamedTuple):
 
 
 class DueTrigger(NamedTuple):
-    """A trigger whose time has come. Due times up to ``skip_until`` belong to a pause that is over."""
+    """A trigger whose time has come. ``policy`` and ``labels`` (the workflow's) are JSON text; ``due_at`` is its first
+    due time that is not decided. Due times up to ``skip_until`` belong to a pause that is over, and those since
+    ``frozen_from`` to a freeze that is."""
 
     id: str
     project_id: str
@@ -334,12 +336,40 @@ class DueTrigger(NamedTuple):
     kind: str
     expression: str
     timezone: str
-    misfire: str
+    policy: str
     anchor_at: datetime
-    next_at: datetime
+    due_at: datetime
     skip_until: datetime | None
+    frozen_from: datetime | None
+    frozen_until: datetime | None
+    labels: str
     version_id: str | None
     enabled: bool
+
+
+class TriggerMove(NamedTuple):
+    """A trigger after a firing pass: ``due_at`` is its first due time that is not decided, ``next_at`` when a pass
+    looks at it again; both are ``None`` when there is none any more."""
+
+    trigger_id: str
+    due_at: datetime | None
+    next_at: datetime | None
+    last_due_at: datetime | None
+
+
+class Freeze(NamedTuple):
+    """A window of a project, or of its workflows with a label, in which the clock starts nothing. ``lifted_at`` is set
+    where somebody ended it early."""
+
+    id: str
+    project_id: str
+    label: str | None
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    lifted_at: datetime | None
+    created_at: datetime
+    created_by: str
 
 
 class LedgerRow(NamedTuple):

@@ -16,15 +16,19 @@ from scheduler_application.ports.time import Ids
 from scheduler_application.run.definitions import Version
 from scheduler_application.run.scope import run_scope
 from scheduler_domain.run.states import RunState, TaskState
-from scheduler_domain.workflow.definition import OnConflict, Priority, TaskDefinition
+from scheduler_domain.schedule.fire_policy import OverlapPolicy
+from scheduler_domain.workflow.definition import Concurrency, OnConflict, Priority, TaskDefinition, WorkflowDefinition
 
 _LONGEST_SLOT_KEY = 200
+_TURN = "trigger:"
+"""Begins the slot keys of triggers; those of a workflow's concurrency are JSON text, which nothing begins like this."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """A run to begin. ``inputs`` are resolved; ``carried`` has, for a rerun, the outputs (JSON text) of tasks that
-    succeeded before. ``slot`` comes from `in_its_slot`."""
+    succeeded before. ``slot`` comes from `in_its_slot` or `in_its_turn`, and
+    ``concurrency`` is the rule for it."""
 
     run_id: str
     project_id: str
@@ -42,6 +46,7 @@ class RunRequest:
     priority: Priority | None = None
     timeout: float | None = None
     slot: Slot | None = None
+    concurrency: Concurrency | None = None
 
 
 class Begun(NamedTuple):
@@ -94,7 +99,7 @@ def in_its_slot(request: RunRequest, now: datetime, variables: Mapping[str, Any]
     if concurrency is None:
         return request
     if concurrency.key is None:
-        return replace(request, slot=Slot(request.version.workflow_id, ""))
+        return replace(request, slot=Slot(request.version.workflow_id, ""), concurrency=concurrency)
     scope = {
         "inputs": request.inputs,
         "vars": variables,
@@ -110,7 +115,20 @@ def in_its_slot(request: RunRequest, now: datetime, variables: Mapping[str, Any]
     key = json_text(concurrency.key.render(scope))
     if len(key) > _LONGEST_SLOT_KEY:
         key = hashlib.sha256(key.encode()).hexdigest()
-    return replace(request, slot=Slot(request.version.workflow_id, key))
+    return replace(request, slot=Slot(request.version.workflow_id, key), concurrency=concurrency)
+
+
+def in_its_turn(request: RunRequest, trigger_id: str, overlap: OverlapPolicy) -> RunRequest:
+    """The request of a trigger whose runs go one after the other. Its workflow has no concurrency of its own."""
+    slot = Slot(request.version.workflow_id, f"{_TURN}{trigger_id}")
+    return replace(request, slot=slot, concurrency=Concurrency(1, None, OnConflict(overlap.value)))
+
+
+def slot_limit(slot: Slot, definition: WorkflowDefinition) -> int | None:
+    """How many runs may hold a slot at a time; ``None`` where the definition does not bound it any more."""
+    if slot.key.startswith(_TURN):
+        return 1
+    return None if definition.concurrency is None else definition.concurrency.limit
 
 
 async def _known(tx: Transaction, requests: Sequence[RunRequest]) -> set[str]:
@@ -125,7 +143,7 @@ class _Admission(NamedTuple):
 
 
 def _admit(request: RunRequest, live: dict[Slot, int]) -> _Admission:
-    concurrency = request.version.definition.concurrency
+    concurrency = request.concurrency
     if request.slot is None or concurrency is None:
         return _Admission(RunState.RUNNING)
     if live[request.slot] < concurrency.limit:
@@ -140,7 +158,7 @@ async def _outnumbered(tx: Transaction, begun: Sequence[Begun]) -> list[str]:
     """What ``cancel_running`` ends: of each key that a new run waits for, all runs but the newest that have room."""
     limits: dict[Slot, int] = {}
     for one in begun:
-        concurrency, slot = one.request.version.definition.concurrency, one.request.slot
+        concurrency, slot = one.request.concurrency, one.request.slot
         if one.state is not RunState.PENDING or slot is None or concurrency is None:
             continue
         if concurrency.on_conflict is OnConflict.CANCEL_RUNNING:

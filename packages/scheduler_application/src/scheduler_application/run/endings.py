@@ -6,6 +6,7 @@ from typing import Any
 
 from scheduler_application.json_values import json_text, json_value
 from scheduler_application.ports.rows import BlockedTask, ParentTask, Resolution
+from scheduler_application.run.begin import slot_limit
 from scheduler_application.run.open_runs import (
     MAX_OUTPUT_BYTES,
     OpenRun,
@@ -45,12 +46,12 @@ async def end_runs(runs: OpenRuns, ended: Sequence[OpenRun]) -> None:
 
 async def _free_slot(runs: OpenRuns, run: OpenRun) -> None:
     slot = run.slot
-    concurrency = run.version.definition.concurrency
     if slot is None:
         return
     live = (await runs.tx.runs.lock_slots([slot]))[slot] - 1
     # The limit of the version that ends counts: a deploy that lifts it takes effect as the old runs leave.
-    free = max(0, (concurrency.limit if concurrency is not None else live + 1) - live)
+    limit = slot_limit(slot, run.version.definition)
+    free = 1 if limit is None else max(0, limit - live)
     admitted = await runs.admit(slot, free) if free else 0
     await runs.tx.runs.set_slots({slot: live + admitted})
 

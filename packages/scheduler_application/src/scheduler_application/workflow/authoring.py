@@ -15,12 +15,14 @@ from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, TriggerView, WorkflowView
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.ports.time import Clock, Ids
+from scheduler_application.schedule.policy_text import policy_of, policy_text
 from scheduler_application.workflow.document import (
     Document,
     check_content,
     digest,
     parse_document,
 )
+from scheduler_domain.schedule.fire_policy import FirePolicy
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 
@@ -177,7 +179,8 @@ class DeployWorkflow:
             row = await existing(tx, command.workflow or "", actor, lock=True)
             document = await asyncio.to_thread(check_content, msgspec.json.decode(row["draft"]))
         version, created = await self._version(tx, row["id"], document, command.source, actor, now)
-        await tx.workflows.update(row["id"], {"live_version_id": version.id, "updated_at": now})
+        labels = json_text(document.definition.labels)
+        await tx.workflows.update(row["id"], {"live_version_id": version.id, "labels": labels, "updated_at": now})
         await self._switch_triggers(tx, row["id"], document, actor, now)
         return version, created, row["name"]
 
@@ -222,7 +225,7 @@ class DeployWorkflow:
         wanted = {trigger.name: trigger for trigger in document.definition.triggers}
         for name, row in known.items():
             if name not in wanted and row["active"]:
-                await tx.triggers.update(row["id"], {"active": False, "next_at": None})
+                await tx.triggers.update(row["id"], {"active": False, "due_at": None, "next_at": None})
         fresh = []
         for name, trigger in wanted.items():
             if name in known:
@@ -241,11 +244,11 @@ class DeployWorkflow:
             "kind": trigger.kind.value,
             "expression": trigger.expression,
             "timezone": trigger.timezone,
-            "misfire": trigger.misfire,
+            "policy": policy_text(trigger.policy),
             "anchor_at": now,
             "active": True,
             "paused": False,
-            "next_at": first_due(trigger, trigger_id, now, now),
+            **_due_next(trigger, trigger_id, now, now),
         }
 
 
@@ -256,18 +259,25 @@ def _changed_trigger(trigger: TriggerDefinition, row: dict[str, Any], now: datet
         "kind": trigger.kind.value,
         "expression": trigger.expression,
         "timezone": trigger.timezone,
-        "misfire": trigger.misfire,
+        "policy": policy_text(trigger.policy),
         "active": True,
         "error": None,
     }
-    same_times = all(row[key] == values[key] for key in ("kind", "expression", "timezone"))
-    if not (same_times and row["active"] and row["next_at"] is not None):
-        anchor = row["anchor_at"] if same_times else now
-        values |= {
-            "anchor_at": anchor,
-            "next_at": first_due(trigger, row["id"], anchor, now),
-        }
+    same_phase = all(row[key] == values[key] for key in ("kind", "expression", "timezone"))
+    same_times = same_phase and _same_times(policy_of(row["policy"]), trigger.policy)
+    if not (same_times and row["active"] and row["due_at"] is not None):
+        anchor = row["anchor_at"] if same_phase else now
+        values |= {"anchor_at": anchor, **_due_next(trigger, row["id"], anchor, now)}
     return values
+
+
+def _same_times(old: FirePolicy, new: FirePolicy) -> bool:
+    return (old.jitter, old.dst, old.calendar) == (new.jitter, new.dst, new.calendar)
+
+
+def _due_next(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> dict[str, Any]:
+    due_at = first_due(trigger, trigger_id, anchor, now)
+    return {"due_at": due_at, "next_at": due_at, "frozen_by": None}
 
 
 def first_due(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> datetime | None:
@@ -301,7 +311,7 @@ class UndeployWorkflow:
             await tx.workflows.update(row["id"], {"live_version_id": None, "updated_at": now})
             for trigger in await tx.triggers.of_workflow(row["id"]):
                 if trigger["active"]:
-                    await tx.triggers.update(trigger["id"], {"active": False, "next_at": None})
+                    await tx.triggers.update(trigger["id"], {"active": False, "due_at": None, "next_at": None})
 
         await self._store.transact(undeploy)
         return await seen(self._reader, command.workflow, actor)

@@ -18,7 +18,7 @@ from scheduler_application.workflow.places import Places
 from scheduler_application.workflow.plain_data import check_plain
 from scheduler_application.workflow.references import References
 from scheduler_application.workflow.tasks import Defaults, read_defaults, read_task
-from scheduler_application.workflow.triggers import check_timetables, read_triggers
+from scheduler_application.workflow.triggers import check_overlaps, check_timetables, read_triggers
 from scheduler_application.workflow.yaml_text import read_yaml
 from scheduler_domain.errors import InvalidDefinition, Problem
 from scheduler_domain.workflow.definition import (
@@ -35,10 +35,11 @@ from scheduler_domain.workflow.parameters import InputDefinition, define_input
 MAX_BYTES = 1024 * 1024
 MAX_INPUTS = 200
 MAX_DESCRIPTION = 2_000
+MAX_LABELS = 20
 MAX_RUN_TIMEOUT = 366 * 86_400
 MAX_CONCURRENT = 10_000
 
-KEYS = ("workflow", "description", "inputs", "triggers", "concurrency", "timeout", "defaults", "tasks")
+KEYS = ("workflow", "description", "labels", "inputs", "triggers", "concurrency", "timeout", "defaults", "tasks")
 INPUT_ROOTS = frozenset({"run", "vars"})
 CONCURRENCY_ROOTS = frozenset({"inputs", "run", "vars"})
 
@@ -120,6 +121,8 @@ def _checked(reading: Reading, content: Any) -> WorkflowDefinition:
     definition = _read(reading, content)
     if isinstance(content, dict):
         check_timetables(reading)
+        if "concurrency" in content:
+            check_overlaps(reading)
         _check_names(reading, content)
     if reading.problems or definition is None:
         raise InvalidDefinition(reading.problems)
@@ -155,6 +158,7 @@ def _read(reading: Reading, content: Any) -> WorkflowDefinition | None:
         name=fields.name(reading, written["workflow"], ("workflow",), NAME, NAME_RULE) if "workflow" in written else "",
         tasks=_tasks(reading, written["tasks"], defaults) if "tasks" in written else {},
         description=_description(reading, written),
+        labels=_labels(reading, written["labels"]) if "labels" in written else (),
         inputs={name: definition for name, definition in inputs.items() if definition is not None},
         triggers=read_triggers(reading, written["triggers"], inputs) if "triggers" in written else (),
         concurrency=_concurrency(reading, written["concurrency"]) if "concurrency" in written else None,
@@ -167,6 +171,17 @@ def _description(reading: Reading, written: Mapping[str, Any]) -> str:
     if "description" not in written:
         return ""
     return fields.text(reading, written["description"], ("description",), most=MAX_DESCRIPTION, empty=True)
+
+
+def _labels(reading: Reading, value: Any) -> tuple[str, ...]:
+    loc: Loc = ("labels",)
+    found: list[str] = []
+    for place, written in enumerate(fields.sequence(reading, value, loc, "of labels", MAX_LABELS, least=1)):
+        label = fields.name(reading, written, (*loc, place), NAME, NAME_RULE)
+        if label in found:
+            reading.note((*loc, place), "duplicate_item", f"the label '{label}' is there twice")
+        found.append(label)
+    return tuple(found)
 
 
 def _timeout(reading: Reading, written: Mapping[str, Any]) -> float | None:

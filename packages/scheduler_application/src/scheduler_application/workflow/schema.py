@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler_application.workflow import document, executors, retries, tasks, triggers
+from scheduler_domain.schedule.fire_policy import CalendarMode, Gap, MisfirePolicy, OverlapPolicy, Repeat, Shift
 from scheduler_domain.workflow import parameter_schema
 from scheduler_domain.workflow.definition import MAX_TASKS, OnConflict, OnWorkerLoss, Priority, RunIf, TriggerKind
 from scheduler_domain.workflow.naming import KEY, NAME
@@ -26,6 +27,7 @@ def workflow_json_schema() -> Schema:
     properties = {
         "workflow": _pattern(NAME, "The workflow's name"),
         "description": {"type": "string", "maxLength": document.MAX_DESCRIPTION},
+        "labels": {**_list(_pattern(NAME), document.MAX_LABELS), "uniqueItems": True},
         "inputs": {**_named(KEY, {"$ref": "#/$defs/input"}), "maxProperties": document.MAX_INPUTS},
         "triggers": {"type": "array", "items": {"$ref": "#/$defs/trigger"}, "maxItems": triggers.MAX_TRIGGERS},
         "concurrency": _concurrency(),
@@ -158,11 +160,22 @@ def _trigger(kind: TriggerKind) -> Schema:
     others: Mapping[str, Schema] = {
         "name": _pattern(NAME),
         "timezone": {"type": "string", "description": "An IANA time zone, e.g. Europe/Berlin"},
-        "misfire": _choice(triggers.MISFIRES),
+        "misfire": _choice(MisfirePolicy),
+        "overlap": _choice(OverlapPolicy),
+        "max_lateness": _duration("What is later than this is dropped"),
+        "jitter": _duration("The window over which starts are spread"),
+        "dst": {**_closed({"gap": _choice(Gap), "repeat": _choice(Repeat)}), "minProperties": 1},
+        "calendar": _calendar(),
+        "shadow": {"type": "boolean", "description": "Only record what would have been started"},
         "inputs": _named(KEY, True),
     }
     members = {kind.value: started_by[kind], **{key: others[key] for key in triggers.KEYS[kind]}}
     return _closed(members, kind.value)
+
+
+def _calendar() -> Schema:
+    shift = _choice(Shift)
+    return {"oneOf": [_closed({mode.value: _pattern(NAME), "shift": shift}, mode.value) for mode in CalendarMode]}
 
 
 def _executors() -> dict[str, Schema]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
+from scheduler_application.workflow.fire_policies import read_fire_policy
 from scheduler_domain.errors import InvalidDefinition, Problem
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
@@ -17,19 +18,18 @@ from scheduler_domain.workflow.parameters import InputDefinition
 MAX_TRIGGERS = 100
 MAX_EXPRESSION = 256
 MAX_INTERVAL = 366 * 86_400
-MISFIRES = ("fire_once", "skip", "fire_all")
 LATER_KINDS = ("webhook", "email", "github", "gitlab", "run")
-LATER_KEYS = ("overlap", "jitter", "calendar")
 ROOTS = frozenset({"run", "vars"})
 
 Inputs = Mapping[str, InputDefinition | None]
 """By name; ``None`` is an input that is itself wrong, about which nothing more is said."""
 
 _KINDS = tuple(kind.value for kind in TriggerKind)
+_POLICIES = ("misfire", "overlap", "max_lateness", "jitter")
 KEYS: Mapping[TriggerKind, tuple[str, ...]] = {
-    TriggerKind.SCHEDULE: ("name", "timezone", "misfire", "inputs"),
-    TriggerKind.EVERY: ("name", "misfire", "inputs"),
-    TriggerKind.AT: ("name", "misfire", "inputs"),
+    TriggerKind.SCHEDULE: ("name", "timezone", *_POLICIES, "dst", "calendar", "shadow", "inputs"),
+    TriggerKind.EVERY: ("name", "timezone", *_POLICIES, "calendar", "shadow", "inputs"),
+    TriggerKind.AT: ("name", *_POLICIES, "shadow", "inputs"),
     TriggerKind.MANUAL: ("name",),
 }
 
@@ -54,21 +54,19 @@ def _read_trigger(reading: Reading, value: Any, loc: Loc, inputs: Inputs) -> Tri
     if kind is None:
         return None
     accepted = (kind.value, *KEYS[kind])
-    later = () if kind is TriggerKind.MANUAL else LATER_KEYS
-    written = fields.mapping(reading, value, loc, accepted, later=later)
+    written = fields.mapping(reading, value, loc, accepted)
     timezone = _text(reading, written, "timezone", loc, "such as Europe/Berlin", "UTC")
     expression = _expression(reading, kind, written[kind.value], (*loc, kind.value))
     name = _default_name(kind, expression, timezone)
     if "name" in written:
         name = fields.name(reading, written["name"], (*loc, "name"), NAME, NAME_RULE)
-    misfire = fields.choice(reading, written.get("misfire", MISFIRES[0]), (*loc, "misfire"), MISFIRES)
     given = written.get("inputs", {})
     trigger = TriggerDefinition(
         name=name,
         kind=kind,
         expression=expression,
         timezone=timezone,
-        misfire=misfire,
+        policy=read_fire_policy(reading, written, loc),
         inputs={} if kind is TriggerKind.MANUAL else _inputs(reading, given, (*loc, "inputs"), inputs),
         confirm=kind is TriggerKind.MANUAL and _confirm(reading, written[kind.value], (*loc, kind.value)),
     )
@@ -92,7 +90,7 @@ def _kind(reading: Reading, value: Any, loc: Loc) -> TriggerKind | None:
         if key in LATER_KINDS:
             reading.note((*loc, key), "not_available", f"'{key}' is not available yet (accepted: {accepted})")
             return None
-    unknown = next((key for key in value if key not in (*KEYS[TriggerKind.SCHEDULE], *LATER_KEYS)), None)
+    unknown = next((key for key in value if key not in KEYS[TriggerKind.SCHEDULE]), None)
     if unknown is None:
         reading.note(loc, "missing_key", f"the trigger does not say what starts it (accepted: {accepted})")
     else:
@@ -162,3 +160,14 @@ def check_timetables(reading: Reading) -> None:
             for problem in error.problems:
                 key = "timezone" if problem.code == "unknown_timezone" else trigger.kind.value
                 reading.note((*loc, key), problem.code, problem.message)
+
+
+def check_overlaps(reading: Reading) -> None:
+    """Notes triggers whose runs would wait for two things at once: their turn, and their workflow's concurrency."""
+    for loc, trigger in reading.scheduled:
+        if trigger.policy.overlap.in_turn:
+            message = (
+                f"'{trigger.policy.overlap}' cannot be combined with the workflow's 'concurrency', whose 'on_conflict' "
+                "decides about all of its runs (accepted with it: allow, skip)"
+            )
+            reading.note((*loc, "overlap"), "overlap_conflict", message)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from scheduler_domain.schedule.fire_policy import FirePolicy
 from scheduler_domain.workflow.expressions import Expression, Template
 from scheduler_domain.workflow.parameters import InputDefinition
 
@@ -140,14 +141,14 @@ class TriggerDefinition:
     """One trigger; ``name`` is unique in its workflow and is the trigger's identity across deploys.
 
     ``expression`` is the cron text, the interval in seconds as text, or the instant in ISO 8601; empty for
-    ``manual``. ``misfire`` is ``skip``, ``fire_once`` or ``fire_all``. ``inputs`` are templates over ``run``, ``vars``.
+    ``manual``. ``inputs`` are templates over ``run``, ``vars``.
     """
 
     name: str
     kind: TriggerKind
     expression: str = ""
     timezone: str = "UTC"
-    misfire: str = "fire_once"
+    policy: FirePolicy = field(default_factory=FirePolicy)
     inputs: Mapping[str, Template] = field(default_factory=dict)
     confirm: bool = False
 
@@ -159,6 +160,7 @@ class WorkflowDefinition:
     name: str
     tasks: Mapping[str, TaskDefinition]
     description: str = ""
+    labels: tuple[str, ...] = ()
     inputs: Mapping[str, InputDefinition] = field(default_factory=dict)
     triggers: tuple[TriggerDefinition, ...] = ()
     concurrency: Concurrency | None = None

@@ -8,6 +8,7 @@ from scheduler_application.ports.persistence import Transaction
 from scheduler_infrastructure.persistence.access import SqlAccess, SqlIdempotency
 from scheduler_infrastructure.persistence.claims import SqlClaims
 from scheduler_infrastructure.persistence.engine import Connection, Database
+from scheduler_infrastructure.persistence.freezes import SqlFreezes
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.run_rows import SqlRuns
@@ -48,6 +49,10 @@ class SqlTransaction:
     @cached_property
     def triggers(self) -> SqlTriggers:
         return SqlTriggers(self._connection)
+
+    @cached_property
+    def freezes(self) -> SqlFreezes:
+        return SqlFreezes(self._connection)
 
     @cached_property
     def workers(self) -> SqlWorkers:

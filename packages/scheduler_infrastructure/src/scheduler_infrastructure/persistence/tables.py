@@ -85,6 +85,7 @@ workflows = Table(
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
+    Column("labels", Text, nullable=False, server_default="[]"),
     Column("draft", Text, nullable=False),
     Column("draft_digest", Text, nullable=False),
     Column("live_version_id", Id),
@@ -127,15 +128,24 @@ triggers = Table(
     Column("kind", Text, nullable=False),
     Column("expression", Text, nullable=False),
     Column("timezone", Text, nullable=False),
-    Column("misfire", Text, nullable=False),
+    Column("policy", Text, nullable=False),
     Column("anchor_at", Instant, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("paused", Boolean, nullable=False),
+    # The first due time that is not decided yet, and when a firing pass looks at it: later by the jitter or a freeze.
+    Column("due_at", Instant),
     Column("next_at", Instant),
     Column("last_due_at", Instant),
     Column("skip_until", Instant),
+    Column("frozen_by", Id),
     Column("error", Text),
     UniqueConstraint("workflow_id", "name"),
+    Index(
+        "ix_triggers_frozen",
+        "frozen_by",
+        postgresql_where=text("frozen_by is not null"),
+        sqlite_where=text("frozen_by is not null"),
+    ),
     # What is due is found here and nowhere else: a firing pass costs what is due, not what exists.
     Index(
         "ix_triggers_due",
@@ -144,6 +154,24 @@ triggers = Table(
         sqlite_where=text("active and not paused and next_at is not null"),
     ),
 )
+
+freezes = Table(
+    "freezes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("label", Text),
+    Column("reason", Text, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("lifted_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    CheckConstraint("starts_at < ends_at", name="window"),
+    Index("ix_freezes_ends_at", "ends_at"),
+    Index("ix_freezes_project_id_id", "project_id", "id"),
+)
+"""Windows in which the clock starts nothing: of a whole project, or of its workflows with a label."""
 
 ledger = Table(
     "ledger",
@@ -203,6 +231,12 @@ runs = Table(
         "id",
         postgresql_where=text("state = 'pending'"),
         sqlite_where=text("state = 'pending'"),
+    ),
+    Index(
+        "ix_runs_live_of_trigger",
+        "trigger_id",
+        postgresql_where=text("trigger_id is not null and finished_at is null"),
+        sqlite_where=text("trigger_id is not null and finished_at is null"),
     ),
     Index(
         "ix_runs_deadline",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from scheduler_application.ports.rows import DueTrigger, LedgerRow
+from scheduler_application.ports.rows import DueTrigger, LedgerRow, TriggerMove
 from scheduler_infrastructure.persistence.engine import Connection, Statement, both
 from scheduler_infrastructure.persistence.tables import triggers
 
@@ -36,28 +36,35 @@ class SqlTriggers:
         moment: datetime | None = (await self._connection.fetch(_NEXT_DUE))[0]["next_at"]
         return moment
 
-    async def advance(self, moves: Sequence[tuple[str, datetime | None, datetime | None]]) -> None:
+    async def advance(self, moves: Sequence[TriggerMove]) -> None:
         await self._connection.fetch_many(_ADVANCE, moves)
 
+    async def live_runs(self, trigger_ids: Sequence[str]) -> dict[str, int]:
+        rows = await self._connection.fetch(_LIVE_RUNS, list(trigger_ids))
+        return {row["trigger_id"]: row["live"] for row in rows}
+
     async def quarantine(self, trigger_id: str, error: str) -> None:
-        await self.update(trigger_id, {"next_at": None, "error": error[:1000]})
+        await self.update(trigger_id, {"due_at": None, "next_at": None, "error": error[:1000]})
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         await self._connection.fetch_many(_RECORD, rows)
 
 
 _DUE_COLUMNS = (
-    "t.id, t.project_id, t.workflow_id, t.name, t.kind, t.expression, t.timezone, t.misfire, t.anchor_at, t.next_at, "
-    "t.skip_until, w.live_version_id as version_id, w.enabled"
+    "t.id, t.project_id, t.workflow_id, t.name, t.kind, t.expression, t.timezone, t.policy, t.anchor_at, t.due_at, "
+    "t.skip_until, f.starts_at as frozen_from, coalesce(f.lifted_at, f.ends_at) as frozen_until, w.labels, "
+    "w.live_version_id as version_id, w.enabled"
 )
 
 _DUE = Statement(
     postgres=f"""
         select {_DUE_COLUMNS} from triggers t join workflows w on w.id = t.workflow_id
+            left join freezes f on f.id = t.frozen_by
         where t.active and not t.paused and t.next_at is not null and t.next_at <= $1
         order by t.next_at limit $2 for update of t skip locked""",  # noqa: S608 - columns are ours
     sqlite=f"""
         select {_DUE_COLUMNS} from triggers t join workflows w on w.id = t.workflow_id
+            left join freezes f on f.id = t.frozen_by
         where t.active and not t.paused and t.next_at is not null and t.next_at <= $1
         order by t.next_at limit $2""",  # noqa: S608 - columns are ours
 )
@@ -77,12 +84,24 @@ _NEXT_DUE = both(
 
 _ADVANCE = Statement(
     postgres="""
-        update triggers t set next_at = m.next_at, last_due_at = coalesce(m.last_due_at, t.last_due_at)
-        from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as m (id, next_at, last_due_at)
+        update triggers t set due_at = m.due_at, next_at = m.next_at, frozen_by = null,
+            last_due_at = coalesce(m.last_due_at, t.last_due_at)
+        from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
+            as m (id, due_at, next_at, last_due_at)
         where t.id = m.id""",
     sqlite="""
-        update triggers set next_at = r.value ->> 1, last_due_at = coalesce(r.value ->> 2, last_due_at)
+        update triggers set due_at = r.value ->> 1, next_at = r.value ->> 2, frozen_by = null,
+            last_due_at = coalesce(r.value ->> 3, last_due_at)
         from json_each($1) as r where triggers.id = r.value ->> 0""",
+)
+
+_LIVE_RUNS = Statement(
+    postgres="""
+        select trigger_id, count(*)::int as live from runs
+        where trigger_id = any($1::uuid[]) and finished_at is null group by trigger_id""",
+    sqlite="""
+        select trigger_id, count(*) as live from runs
+        where trigger_id in (select value from json_each($1)) and finished_at is null group by trigger_id""",
 )
 
 _RECORD = Statement(

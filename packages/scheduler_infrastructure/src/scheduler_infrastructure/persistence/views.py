@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
     LedgerView,
@@ -59,13 +60,15 @@ def trigger_view(row: Any) -> TriggerView:
         kind=row["kind"],
         expression=row["expression"],
         timezone=row["timezone"],
-        misfire=row["misfire"],
+        policy=json_value(row["policy"]),
         anchor_at=row["anchor_at"],
         paused=bool(row["paused"]),
         active=bool(row["active"]),
+        due_at=row["due_at"],
         next_at=row["next_at"],
         last_due_at=row["last_due_at"],
         error=row["error"],
+        frozen_by=row["frozen_by"],
     )
 
 

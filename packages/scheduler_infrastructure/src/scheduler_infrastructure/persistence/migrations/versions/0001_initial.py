@@ -136,6 +136,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
     )
     op.create_index(
+        "ix_runs_live_of_trigger",
+        "runs",
+        ["trigger_id"],
+        unique=False,
+        postgresql_where=sa.text("trigger_id is not null and finished_at is null"),
+        sqlite_where=sa.text("trigger_id is not null and finished_at is null"),
+    )
+    op.create_index(
         "ix_runs_parent",
         "runs",
         ["parent_task_run_id"],
@@ -272,11 +280,29 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_api_keys_project_id_name")),
     )
     op.create_table(
+        "freezes",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("starts_at", Instant(), nullable=False),
+        sa.Column("ends_at", Instant(), nullable=False),
+        sa.Column("lifted_at", Instant(), nullable=True),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_freezes_window")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_freezes_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_freezes")),
+    )
+    op.create_index("ix_freezes_ends_at", "freezes", ["ends_at"], unique=False)
+    op.create_index("ix_freezes_project_id_id", "freezes", ["project_id", "id"], unique=False)
+    op.create_table(
         "workflows",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), server_default="", nullable=False),
+        sa.Column("labels", sa.Text(), server_default="[]", nullable=False),
         sa.Column("draft", sa.Text(), nullable=False),
         sa.Column("draft_digest", sa.Text(), nullable=False),
         sa.Column("live_version_id", Id(), nullable=True),
@@ -304,13 +330,15 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("expression", sa.Text(), nullable=False),
         sa.Column("timezone", sa.Text(), nullable=False),
-        sa.Column("misfire", sa.Text(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=False),
         sa.Column("anchor_at", Instant(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=True),
         sa.Column("next_at", Instant(), nullable=True),
         sa.Column("last_due_at", Instant(), nullable=True),
         sa.Column("skip_until", Instant(), nullable=True),
+        sa.Column("frozen_by", Id(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_triggers_project_id")),
         sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_triggers_workflow_id")),
@@ -324,6 +352,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("active and not paused and next_at is not null"),
         sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
+    op.create_index(
+        "ix_triggers_frozen",
+        "triggers",
+        ["frozen_by"],
+        unique=False,
+        postgresql_where=sa.text("frozen_by is not null"),
+        sqlite_where=sa.text("frozen_by is not null"),
     )
     op.create_table(
         "versions",
@@ -344,6 +380,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("versions")
     op.drop_index(
+        "ix_triggers_frozen",
+        table_name="triggers",
+        postgresql_where=sa.text("frozen_by is not null"),
+        sqlite_where=sa.text("frozen_by is not null"),
+    )
+    op.drop_index(
         "ix_triggers_due",
         table_name="triggers",
         postgresql_where=sa.text("active and not paused and next_at is not null"),
@@ -357,6 +399,9 @@ def downgrade() -> None:
         sqlite_where=sa.text("deleted_at is null"),
     )
     op.drop_table("workflows")
+    op.drop_index("ix_freezes_project_id_id", table_name="freezes")
+    op.drop_index("ix_freezes_ends_at", table_name="freezes")
+    op.drop_table("freezes")
     op.drop_table("api_keys")
     op.drop_index(
         "ix_workers_lease",
@@ -404,6 +449,12 @@ def downgrade() -> None:
         table_name="runs",
         postgresql_where=sa.text("parent_task_run_id is not null"),
         sqlite_where=sa.text("parent_task_run_id is not null"),
+    )
+    op.drop_index(
+        "ix_runs_live_of_trigger",
+        table_name="runs",
+        postgresql_where=sa.text("trigger_id is not null and finished_at is null"),
+        sqlite_where=sa.text("trigger_id is not null and finished_at is null"),
     )
     op.drop_index(
         "ix_runs_deadline",
