@@ -12,6 +12,7 @@ from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    FreezeView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -40,12 +41,17 @@ WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
     values: dict[str, Any] = {
         "description": "",
+        "labels": [],
         "enabled": True,
         "live_version": 1,
         "created_at": NOW,
         "updated_at": NOW,
     }
     return WorkflowView(id=WORKFLOW_ID, name=name, **{**values, **changed})
+
+
+def a_freeze() -> FreezeView:
+    return FreezeView(RUN_ID, None, "stock-taking", NOW, NOW, None, NOW, "key:test0001", 0)
 
 
 def a_trigger(name: str = "manual", **changed: Any) -> TriggerView:
@@ -128,6 +134,18 @@ class FakeReader:
     async def ledger(self, project: str, page: PageRequest, **where: Any) -> Page[LedgerView]:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
+
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        return []
+
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        return Page([a_freeze()])
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        return []
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
+        return None
 
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]
@@ -246,6 +264,8 @@ class FakeUseCases:
             "retry_task_run": FakeUseCase(StartedRun(RUN_ID, "running", replayed=False)),
             "cancel_task_run": FakeUseCase(a_task_run(state="cancelled")),
             "stop_workflow": FakeUseCase([RUN_ID]),
+            "freeze_schedules": FakeUseCase(a_freeze()),
+            "lift_freeze": FakeUseCase(a_freeze()),
             "pause_triggers": FakeUseCase([a_trigger(paused=True)]),
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),

@@ -38,6 +38,7 @@ from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.why import Explain
@@ -119,6 +120,8 @@ class World:
         self.read_logs = ReadLogs(self.logs, reader)
         self.claim_tasks = ClaimTasks(store, engine, clock, metrics)
         self.record_outcomes = RecordOutcomes(store, engine, clock, says, metrics)
+        self.freeze_schedules = FreezeSchedules(store, reader, clock, self.engine.ids)
+        self.lift_freeze = LiftFreeze(store, reader, clock, hub.signals)
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)

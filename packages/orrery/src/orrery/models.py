@@ -16,6 +16,7 @@ class Workflow(TypedDict):
     id: str
     name: str
     description: str
+    labels: list[str]
     enabled: bool
     live_version: int | None
     created_at: str
@@ -49,6 +50,20 @@ class Trigger(TypedDict):
     due_at: str | None
     next_at: str | None
     last_due_at: str | None
+
+
+class Freeze(TypedDict):
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: str
+    ends_at: str
+    lifted_at: str | None
+    created_at: str
+    created_by: str
+    held: int
 
 
 class Deployment(TypedDict):

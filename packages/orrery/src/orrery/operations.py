@@ -10,6 +10,7 @@ from orrery.models import (
     Explanation,
     Fire,
     Forecast,
+    Freeze,
     LogPage,
     PageOf,
     Queue,
@@ -120,6 +121,20 @@ def pause(workflow: str) -> Call[list[Trigger]]:
 
 def resume(workflow: str) -> Call[list[Trigger]]:
     return Call("POST", _path("workflows", workflow, "resume"), _items)
+
+
+def freeze(reason: str, ends_at: str, starts_at: str | None = None, label: str | None = None) -> Call[Freeze]:
+    body = {"reason": reason, "ends_at": ends_at, "starts_at": starts_at, "label": label}
+    return Call("POST", "/freezes", _whole, json=body)
+
+
+def list_freezes(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Freeze]]:
+    """Newest first."""
+    return Call("GET", "/freezes", _whole, {"limit": limit, "cursor": cursor})
+
+
+def lift_freeze(freeze: str) -> Call[Freeze]:
+    return Call("POST", _path("freezes", freeze, "lift"), _whole)
 
 
 def next_fires(workflow: str, count: int = 10) -> Call[list[Forecast]]:

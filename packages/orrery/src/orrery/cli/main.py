@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import definitions, freezes, logs, runs, schedules, servers, why, workers, workflows
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -44,6 +44,9 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "next": schedules.next_fires,
         "pause": schedules.pause,
         "resume": schedules.resume,
+        "freeze": freezes.freeze,
+        "freezes": freezes.freezes,
+        "unfreeze": freezes.unfreeze,
     },
     "Workers": {
         "workers": workers.workers,

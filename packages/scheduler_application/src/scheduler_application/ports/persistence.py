@@ -276,6 +276,10 @@ class FreezeWrites(Protocol):
         """The freezes of all projects that hold at ``now``."""
         ...
 
+    async def ahead(self, project_id: str, now: datetime) -> int:
+        """How many freezes of a project are not over."""
+        ...
+
     async def insert(self, freeze: Freeze) -> bool:
         """Whether it is new: an earlier try may have been committed and its answer lost."""
         ...

@@ -13,6 +13,8 @@ class WorkflowView:
     id: str
     name: str
     description: str
+    labels: list[str]
+    """Of the live version."""
     enabled: bool
     live_version: int | None
     created_at: datetime
@@ -57,6 +59,21 @@ class TriggerView:
     """Why it was taken out of the firing pass, where it cannot be evaluated."""
     frozen_by: str | None = None
     """The freeze that holds ``due_at``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeView:
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    lifted_at: datetime | None
+    created_at: datetime
+    created_by: str
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +206,10 @@ class Reader(Protocol):
     async def run(self, project: str, run_id: str) -> RunView | None: ...
     async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]: ...
     async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None: ...
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        """The ids of runs that hold the slot for which a run waits; at most ten."""
+        ...
+
     async def ledger(
         self,
         project: str,
@@ -201,5 +222,14 @@ class Reader(Protocol):
         """Latest due time first."""
         ...
 
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        """The newest first."""
+        ...
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        """Those that are not over, the one that ends last first; at most a thousand."""
+        ...
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

@@ -327,7 +327,7 @@ class HeldKey(NamedTuple):
 class DueTrigger(NamedTuple):
     """A trigger whose time has come. ``policy`` and ``labels`` (the workflow's) are JSON text; ``due_at`` is its first
     due time that is not decided. Due times up to ``skip_until`` belong to a pause that is over, and those since
-    ``frozen_from`` to a freeze that is."""
+    ``frozen_at`` to a freeze that is."""
 
     id: str
     project_id: str
@@ -340,7 +340,7 @@ class DueTrigger(NamedTuple):
     anchor_at: datetime
     due_at: datetime
     skip_until: datetime | None
-    frozen_from: datetime | None
+    frozen_at: datetime | None
     frozen_until: datetime | None
     labels: str
     version_id: str | None

@@ -13,8 +13,9 @@ from scheduler_application.run.begin import Begun, RunRequest, in_its_slot, in_i
 from scheduler_application.run.definitions import Version
 from scheduler_application.run.open_runs import Engine
 from scheduler_application.run.scope import run_scope
-from scheduler_application.schedule.policy_text import policy_of
-from scheduler_domain.schedule.fire_policy import FirePolicy, MisfirePolicy, OverlapPolicy
+from scheduler_application.workflow.policy_text import policy_of
+from scheduler_domain.schedule.fire_policy import FirePolicy, OverlapPolicy
+from scheduler_domain.schedule.jitter import jitter_of
 from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due, nothing_left_out
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.schedule.zones import zone_named
@@ -77,7 +78,7 @@ class DueTimes:
 
     def _rule(self, rule: str, due_at: datetime) -> str:
         """What a freeze kept from firing on time is said to be decided by the freeze, not by a misfire."""
-        start, end = self.trigger.frozen_from, self.trigger.frozen_until
+        start, end = self.trigger.frozen_at, self.trigger.frozen_until
         if rule != self.policy.misfire.rule or start is None or end is None:
             return rule
         frozen = start <= due_at + self.spread < end
@@ -107,14 +108,19 @@ class DueDecider:
         """At most ``limit`` due times and a few more; raises what parsing and inputs raise."""
         policy = policy_of(trigger.policy)
         timetable = parse_timetable(
-            trigger.kind, trigger.expression, trigger.timezone, anchor=trigger.anchor_at, seed=trigger.id
+            trigger.kind,
+            trigger.expression,
+            trigger.timezone,
+            anchor=trigger.anchor_at,
+            seed=trigger.id,
+            dst=policy.dst,
         )
-        spread = timedelta(0)
+        spread = jitter_of(trigger.id, policy.jitter)
         decisions = decide_due(
             timetable,
             trigger.due_at,
             self._now - spread,
-            MisfirePolicy(policy.misfire),
+            policy.misfire,
             limit=limit,
             max_lateness=policy.max_lateness,
             left_out=_left_out(),

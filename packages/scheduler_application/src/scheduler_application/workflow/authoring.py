@@ -15,14 +15,15 @@ from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, TriggerView, WorkflowView
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.ports.time import Clock, Ids
-from scheduler_application.schedule.policy_text import policy_of, policy_text
 from scheduler_application.workflow.document import (
     Document,
     check_content,
     digest,
     parse_document,
 )
+from scheduler_application.workflow.policy_text import policy_of, policy_text
 from scheduler_domain.schedule.fire_policy import FirePolicy
+from scheduler_domain.schedule.jitter import jitter_of
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 
@@ -277,7 +278,8 @@ def _same_times(old: FirePolicy, new: FirePolicy) -> bool:
 
 def _due_next(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> dict[str, Any]:
     due_at = first_due(trigger, trigger_id, anchor, now)
-    return {"due_at": due_at, "next_at": due_at, "frozen_by": None}
+    spread = jitter_of(trigger_id, trigger.policy.jitter)
+    return {"due_at": due_at, "next_at": None if due_at is None else due_at + spread, "frozen_by": None}
 
 
 def first_due(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> datetime | None:
@@ -290,6 +292,7 @@ def first_due(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now
         trigger.timezone,
         anchor=anchor,
         seed=trigger_id,
+        dst=trigger.policy.dst,
     )
     return timetable.next_after(now)
 

@@ -28,6 +28,7 @@ from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartRun, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.watchdog import Watchdog
@@ -147,6 +148,8 @@ class UseCases(containers.DeclarativeContainer):
     claim_tasks = S(ClaimTasks, a.store, engine, a.clock, a.metrics)
     record_outcomes = S(RecordOutcomes, a.store, engine, a.clock, announcer, a.metrics)
 
+    freeze_schedules = F(FreezeSchedules, a.store, a.reader, a.clock, a.ids)
+    lift_freeze = F(LiftFreeze, a.store, a.reader, a.clock, a.signals)
     pause_triggers = F(PauseTriggers, a.store, a.reader, a.clock, a.signals)
     resume_triggers = F(ResumeTriggers, a.store, a.reader, a.clock, a.signals)
     preview_schedule = F(PreviewSchedule, a.clock)

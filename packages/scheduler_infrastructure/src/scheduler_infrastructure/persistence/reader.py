@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, false, func, or_, select
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
+    FreezeView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -30,6 +31,7 @@ from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
     attempts,
+    freezes,
     ledger,
     runs,
     task_runs,
@@ -40,6 +42,7 @@ from scheduler_infrastructure.persistence.tables import (
 )
 from scheduler_infrastructure.persistence.views import (
     attempt_view,
+    freeze_view,
     last_attempt,
     ledger_view,
     queue_view,
@@ -157,6 +160,19 @@ class SqlReader:
         past = [attempt_view(row) for row in await self._rows(query)]
         return task_run_view(rows[0], past + last_attempt(rows[0]))
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        waiting = runs.alias("waiting")
+        same = and_(runs.c.workflow_id == waiting.c.workflow_id, runs.c.slot_key == waiting.c.slot_key)
+        query = (
+            select(runs.c.id)
+            .join(waiting, same)
+            .where(waiting.c.id == run_id, waiting.c.project_id == project)
+            .where(runs.c.state.in_(["running", "cancelling"]), runs.c.finished_at.is_(None))
+            .order_by(runs.c.id)
+            .limit(10)
+        )
+        return [row["id"] for row in await self._rows(query)]
+
     async def ledger(
         self,
         project: str,
@@ -186,6 +202,20 @@ class SqlReader:
             ledger_view,
             lambda row: f"{instant_to_text(row['due_at'])}|{row['trigger_id']}",
         )
+
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        query = _freezes(project).order_by(freezes.c.id.desc())
+        if page.cursor is not None:
+            query = query.where(freezes.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, freeze_view, lambda row: str(row["id"]))
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        query = _freezes(project).where(freezes.c.ends_at > now, freezes.c.lifted_at.is_(None))
+        return [freeze_view(row) for row in await self._rows(query.order_by(freezes.c.ends_at.desc()).limit(1_000))]
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
+        rows = await self._rows(_freezes(project).where(freezes.c.id == freeze_id))
+        return freeze_view(rows[0]) if rows else None
 
     async def workers(self) -> list[WorkerView]:
         running = (
@@ -273,6 +303,7 @@ def _workflows(project: str) -> Select[Any]:
             workflows.c.id,
             workflows.c.name,
             workflows.c.description,
+            workflows.c.labels,
             workflows.c.enabled,
             workflows.c.draft_digest,
             workflows.c.created_at,
@@ -299,6 +330,11 @@ def _versions(project: str) -> Select[Any]:
         .join(workflows, workflows.c.id == versions.c.workflow_id)
         .where(workflows.c.project_id == project)
     )
+
+
+def _freezes(project: str) -> Select[Any]:
+    held = select(func.count()).where(triggers.c.frozen_by == freezes.c.id).scalar_subquery()
+    return select(freezes, held.label("held")).where(freezes.c.project_id == project)
 
 
 def _triggers(project: str) -> Select[Any]:

@@ -181,13 +181,15 @@ _STOP_RUNS = Statement(
 _ADMIT = both(
     f"""
     update runs set state = 'running', started_at = $4 where state in ({_ADMITTABLE}) and id in (
-        select id from runs where workflow_id = $1 and slot_key = $2 and state = 'pending' order by id limit $3)
+        select id from runs where workflow_id = $1 and slot_key = $2 and finished_at is null and state = 'pending'
+        order by id limit $3)
     returning id"""  # noqa: S608 - states from the table
 )
 
 _RUNS_OF_SLOT = both(
     """
-    select id from runs where workflow_id = $1 and slot_key = $2 and state in ('pending', 'running') order by id
+    select id from runs
+    where workflow_id = $1 and slot_key = $2 and finished_at is null and state in ('pending', 'running') order by id
     limit 1000"""
 )
 

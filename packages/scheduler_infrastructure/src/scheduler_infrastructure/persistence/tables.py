@@ -225,12 +225,12 @@ runs = Table(
     Index("ix_runs_project_id_id", "project_id", "id"),
     Index("ix_runs_workflow_id_id", "workflow_id", "id"),
     Index(
-        "ix_runs_pending",
+        "ix_runs_slot",
         "workflow_id",
         "slot_key",
         "id",
-        postgresql_where=text("state = 'pending'"),
-        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("slot_key is not null and finished_at is null"),
+        sqlite_where=text("slot_key is not null and finished_at is null"),
     ),
     Index(
         "ix_runs_live_of_trigger",

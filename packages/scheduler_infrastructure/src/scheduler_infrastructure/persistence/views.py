@@ -8,6 +8,7 @@ import msgspec
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
+    FreezeView,
     LedgerView,
     QueueView,
     RunView,
@@ -29,6 +30,7 @@ def workflow_view(row: Any, draft: dict[str, Any] | None = None) -> WorkflowView
         id=row["id"],
         name=row["name"],
         description=row["description"],
+        labels=json_value(row["labels"]),
         enabled=bool(row["enabled"]),
         live_version=row["live_version"],
         created_at=row["created_at"],
@@ -50,6 +52,10 @@ def version_view(row: Any, definition: dict[str, Any] | None = None) -> VersionV
         created_by=row["created_by"],
         definition=definition,
     )
+
+
+def freeze_view(row: Any) -> FreezeView:
+    return FreezeView(**{name: row[name] for name in FreezeView.__dataclass_fields__})
 
 
 def trigger_view(row: Any) -> TriggerView:

@@ -151,15 +151,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("parent_task_run_id is not null"),
         sqlite_where=sa.text("parent_task_run_id is not null"),
     )
+    op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
     op.create_index(
-        "ix_runs_pending",
+        "ix_runs_slot",
         "runs",
         ["workflow_id", "slot_key", "id"],
         unique=False,
-        postgresql_where=sa.text("state = 'pending'"),
-        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("slot_key is not null and finished_at is null"),
+        sqlite_where=sa.text("slot_key is not null and finished_at is null"),
     )
-    op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
     op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
     op.create_table(
         "slots",
@@ -437,13 +437,13 @@ def downgrade() -> None:
     op.drop_table("task_runs")
     op.drop_table("slots")
     op.drop_index("ix_runs_workflow_id_id", table_name="runs")
-    op.drop_index("ix_runs_project_id_id", table_name="runs")
     op.drop_index(
-        "ix_runs_pending",
+        "ix_runs_slot",
         table_name="runs",
-        postgresql_where=sa.text("state = 'pending'"),
-        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("slot_key is not null and finished_at is null"),
+        sqlite_where=sa.text("slot_key is not null and finished_at is null"),
     )
+    op.drop_index("ix_runs_project_id_id", table_name="runs")
     op.drop_index(
         "ix_runs_parent",
         table_name="runs",
