@@ -46,7 +46,7 @@ class Running:
         self.campaign = Campaign(store, clock, metrics, world.ids.new(), lease_seconds=6.0, margin_seconds=1.5)
         self.dispatcher = Dispatcher(
             campaign=self.campaign,
-            fire=FireDueSchedules(store, engine, clock, says, metrics, Untraced()),
+            fire=FireDueSchedules(store, engine, world.calendars, clock, says, metrics, Untraced()),
             wake=WakeDueTasks(store, engine, clock, says),
             deadlines=EnforceRunDeadlines(store, StopRuns(store, engine, clock, says), clock),
             next_due=NextDue(store),

@@ -68,6 +68,7 @@ from scheduler_infrastructure.persistence.schema import migrate
 from scheduler_infrastructure.persistence.store import SqlStore
 from scheduler_infrastructure.telemetry.metrics import PrometheusMetrics
 from scheduler_infrastructure.telemetry.untraced import Untraced
+from tests.support.calendars import ListedCalendars
 from tests.support.clock import ManualClock
 
 ACTOR = Actor("key:tester00", DEFAULT_PROJECT)
@@ -102,9 +103,10 @@ class World:
         hub, store, reader, ids, metrics, tracer = self.hub, self.store, self.reader, self.ids, self.metrics, Untraced()
         self.engine = engine = Engine(Definitions(), ids, Low(), variables)
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics, sleep=at_once)
+        self.calendars = ListedCalendars()
         self.save_draft = SaveDraft(store, reader, clock, ids)
         self.edit_task = EditTask(store, reader, clock, ids)
-        self.deploy_workflow = DeployWorkflow(store, reader, clock, ids, hub.signals)
+        self.deploy_workflow = DeployWorkflow(store, reader, self.calendars, clock, ids, hub.signals)
         self.undeploy_workflow = UndeployWorkflow(store, reader, clock)
         self.enable_workflow = EnableWorkflow(store, reader, clock)
         self.disable_workflow = DisableWorkflow(store, reader, clock)
@@ -125,7 +127,7 @@ class World:
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
-        self.next_fires = NextFires(reader, clock)
+        self.next_fires = NextFires(store, reader, self.calendars, clock)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
@@ -135,7 +137,7 @@ class World:
         self.ensure_admin = EnsureAdmin(store, clock)
         self.idempotency_keys = IdempotencyKeys(store, clock)
         self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
-        self.fire_due_schedules = FireDueSchedules(store, engine, clock, says, metrics, tracer)
+        self.fire_due_schedules = FireDueSchedules(store, engine, self.calendars, clock, says, metrics, tracer)
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

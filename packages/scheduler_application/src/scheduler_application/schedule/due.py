@@ -1,11 +1,11 @@
 """One trigger in a firing pass: what its due times come to, and the runs that they ask for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scheduler_application.errors import NotFound
 from scheduler_application.json_values import json_value
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Tracer
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.ports.rows import DueTrigger, Freeze, LedgerRow, TriggerMove
@@ -13,10 +13,12 @@ from scheduler_application.run.begin import Begun, RunRequest, in_its_slot, in_i
 from scheduler_application.run.definitions import Version
 from scheduler_application.run.open_runs import Engine
 from scheduler_application.run.scope import run_scope
+from scheduler_application.workflow.live_triggers import calendar_rule, left_out_by
 from scheduler_application.workflow.policy_text import policy_of
+from scheduler_domain.schedule.calendar import Calendar
 from scheduler_domain.schedule.fire_policy import FirePolicy, OverlapPolicy
 from scheduler_domain.schedule.jitter import jitter_of
-from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due, nothing_left_out
+from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.schedule.zones import zone_named
 from scheduler_domain.workflow.parameters import resolve_inputs
@@ -95,18 +97,33 @@ def freezing(trigger: DueTrigger, freezes: list[Freeze]) -> Freeze | None:
     return None
 
 
+class _Remembered:
+    """`Calendars` of one transaction: each is asked for once, however many triggers use it."""
+
+    def __init__(self, calendars: Calendars) -> None:
+        self._calendars = calendars
+        self._known: dict[tuple[str, str], Calendar] = {}
+
+    async def calendar(self, tx: Transaction, project: str, name: str) -> Calendar:
+        if (project, name) not in self._known:
+            self._known[project, name] = await self._calendars.calendar(tx, project, name)
+        return self._known[project, name]
+
+
 class DueDecider:
     """Decides the due times of triggers in one transaction at one moment."""
 
-    def __init__(self, tx: Transaction, engine: Engine, tracer: Tracer, now: datetime) -> None:
+    def __init__(self, tx: Transaction, engine: Engine, calendars: Calendars, tracer: Tracer, now: datetime) -> None:
         self._tx = tx
         self._engine = engine
+        self._calendars = _Remembered(calendars)
         self._tracer = tracer
         self._now = now
 
     async def decide(self, trigger: DueTrigger, limit: int) -> DueTimes:
         """At most ``limit`` due times and a few more; raises what parsing and inputs raise."""
         policy = policy_of(trigger.policy)
+        calendar = await calendar_rule(self._calendars, self._tx, trigger.project_id, policy)
         timetable = parse_timetable(
             trigger.kind,
             trigger.expression,
@@ -114,6 +131,7 @@ class DueDecider:
             anchor=trigger.anchor_at,
             seed=trigger.id,
             dst=policy.dst,
+            calendar=calendar,
         )
         spread = jitter_of(trigger.id, policy.jitter)
         decisions = decide_due(
@@ -123,7 +141,7 @@ class DueDecider:
             policy.misfire,
             limit=limit,
             max_lateness=policy.max_lateness,
-            left_out=_left_out(),
+            left_out=left_out_by(calendar, trigger.timezone),
         )
         due = DueTimes(trigger, policy, spread, decisions)
         for decision in decisions.rows:
@@ -174,10 +192,6 @@ class DueDecider:
                 failed=False,
             ),
         }
-
-
-def _left_out() -> Callable[[datetime], str | None]:
-    return nothing_left_out
 
 
 def _refusal(trigger: DueTrigger, policy: FirePolicy) -> str | None:

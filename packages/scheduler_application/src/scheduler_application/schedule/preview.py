@@ -1,4 +1,5 @@
-"""When a schedule will fire, for people: the next due times with what clock changes, jitter and freezes do to each."""
+"""When a schedule will fire, for people: the next due times with what clock changes, calendars, jitter and
+freezes do to each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,9 +7,12 @@ from datetime import datetime, timedelta
 
 from scheduler_application.actor import Actor
 from scheduler_application.errors import Rejected
+from scheduler_application.ports.calendars import Calendars
+from scheduler_application.ports.persistence import Store
 from scheduler_application.ports.reading import FreezeView, Reader, TriggerView
 from scheduler_application.ports.time import Clock
 from scheduler_application.workflow.authoring import seen
+from scheduler_application.workflow.live_triggers import calendar_rule
 from scheduler_application.workflow.policy_text import policy_from
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
 from scheduler_domain.schedule.fire_policy import FirePolicy
@@ -53,8 +57,10 @@ class PreviewSchedule:
 class NextFires:
     """The next due times of each active trigger of a workflow that the clock satisfies."""
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
+    def __init__(self, store: Store, reader: Reader, calendars: Calendars, clock: Clock) -> None:
+        self._store = store
         self._reader = reader
+        self._calendars = calendars
         self._clock = clock
 
     async def execute(self, command: NextCommand, actor: Actor) -> list[tuple[TriggerView, list[Fire]]]:
@@ -67,12 +73,15 @@ class NextFires:
             for freeze in await self._reader.freezes_ahead(actor.project, self._clock.now())
             if freeze.label is None or freeze.label in workflow.labels
         ]
-        return [(trigger, self._fires(trigger, command.count, freezes)) for trigger in clocked]
+        return [(trigger, await self._fires(trigger, command.count, freezes, actor)) for trigger in clocked]
 
-    def _fires(self, trigger: TriggerView, count: int, freezes: Sequence[FreezeView]) -> list[Fire]:
+    async def _fires(self, trigger: TriggerView, count: int, freezes: Sequence[FreezeView], actor: Actor) -> list[Fire]:
         if trigger.paused or trigger.error is not None:
             return []
         policy = policy_from(trigger.policy)
+        calendar = None
+        if policy.calendar is not None:
+            calendar = await self._store.transact(lambda tx: calendar_rule(self._calendars, tx, actor.project, policy))
         spread = jitter_of(trigger.id, policy.jitter)
         fires = preview(
             trigger.kind,
@@ -83,6 +92,7 @@ class NextFires:
             anchor=trigger.anchor_at,
             seed=trigger.id,
             dst=policy.dst,
+            calendar=calendar,
         )
         return [replace(fire, note=_note(fire, policy, spread, freezes)) for fire in fires]
 
