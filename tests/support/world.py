@@ -104,7 +104,7 @@ class World:
 
     def __init__(self, url: str, clock: Any, variables: Mapping[str, Any]) -> None:
         self.clock = clock
-        self.ids = SortedIds()
+        self.ids = SortedIds(clock)
         self.hub = MemoryHub()
         self.database = make_database(url, clock, pool_size=5)
         guard = StoreGuard()

@@ -112,7 +112,7 @@ class Adapters(containers.DeclarativeContainer):
 
     clock = gateways.clock
     randomness = gateways.randomness
-    ids = S(SortedIds)
+    ids = S(SortedIds, clock)
     metrics = S(PrometheusMetrics)
     tracer = providers.Selector(
         modes.provided["traces"],
