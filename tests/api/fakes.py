@@ -12,6 +12,8 @@ from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -25,6 +27,7 @@ from scheduler_application.ports.reading import (
 )
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
+from scheduler_application.schedule.backfill_plan import BackfillPreview
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -35,6 +38,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RUN_ID = "01990000-0000-7000-8000-00000000000a"
 TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
+BACKFILL_ID = "01990000-0000-7000-8000-00000000000e"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 
 
@@ -60,6 +64,10 @@ def a_trigger(name: str = "manual", **changed: Any) -> TriggerView:
     values |= {"error": None, "anchor_at": NOW}
     values = {key: value for key, value in values.items() if key in TriggerView.__dataclass_fields__}
     return TriggerView(id=WORKFLOW_ID, workflow="nightly", name=name, **{**values, **changed})
+
+
+def a_calendar() -> CalendarView:
+    return CalendarView("closed", "dates", {"kind": "dates", "dates": ["12-24"]}, created_at=NOW, updated_at=NOW)
 
 
 def a_run(**changed: Any) -> RunView:
@@ -91,6 +99,19 @@ def a_line(number: int, text: str) -> LogLine:
     return LogLine(f"c{number}", "load", None, TASK_RUN_ID, 1, "stdout", NOW, text)
 
 
+def a_backfill(**changed: Any) -> BackfillView:
+    values: dict[str, Any] = {"workflow": "nightly", "trigger": "schedule-1", "from_at": NOW, "to_at": NOW}
+    values |= {"only_missing": False, "max_parallel": 1, "priority": "low", "state": "running", "reason": None}
+    values |= {"next_at": NOW, "total": 24, "started": 1, "skipped": 0, "created_at": NOW, "finished_at": None}
+    values |= {"created_by": "key:test0001", "runs": {"running": 1}}
+    return BackfillView(id=BACKFILL_ID, **{**values, **changed})
+
+
+def a_preview() -> BackfillPreview:
+    queue = QueueView("default", 0, 1, None, 1, 4)
+    return BackfillPreview("nightly", "schedule-1", NOW, NOW, 24, 20, 24, NOW, NOW, 2, 1.5, 18.0, [queue])
+
+
 class FakeReader:
     """One workflow ``nightly`` with one run, one task run and one worker."""
 
@@ -117,6 +138,12 @@ class FakeReader:
 
     async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
         return Page([a_trigger("schedule-1", kind="schedule", next_at=NOW)])
+
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        return Page([a_calendar()])
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        return a_calendar() if name == "closed" else None
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
         self.asked.append(("runs", (where, page)))
@@ -146,6 +173,13 @@ class FakeReader:
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
         return None
+
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        self.asked.append(("backfills", (workflow, page)))
+        return Page([a_backfill(runs=None)])
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
+        return a_backfill() if backfill_id == BACKFILL_ID else None
 
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]
@@ -270,6 +304,11 @@ class FakeUseCases:
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
+            "plan_backfill": FakeUseCase(a_preview()),
+            "start_backfill": FakeUseCase(a_backfill()),
+            "pause_backfill": FakeUseCase(a_backfill(state="paused")),
+            "resume_backfill": FakeUseCase(a_backfill()),
+            "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),

@@ -37,6 +37,17 @@ from scheduler_application.run.record import RecordOutcomes, Report
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.backfill_orders import (
+    CancelBackfill,
+    PauseBackfill,
+    ResumeBackfill,
+    StartBackfill,
+)
+from scheduler_application.schedule.backfill_plan import PlanBackfill
+from scheduler_application.schedule.calendar_book import CalendarBook
+from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
+from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
@@ -59,6 +70,9 @@ from scheduler_application.workflow.authoring import (
 from scheduler_domain.ids import DEFAULT_PROJECT
 from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.clock import SortedIds
+from scheduler_infrastructure.execution.outbound.calendar_feed import GuardedFeeds
+from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
+from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
 from scheduler_infrastructure.persistence.guard import StoreGuard
@@ -68,7 +82,6 @@ from scheduler_infrastructure.persistence.schema import migrate
 from scheduler_infrastructure.persistence.store import SqlStore
 from scheduler_infrastructure.telemetry.metrics import PrometheusMetrics
 from scheduler_infrastructure.telemetry.untraced import Untraced
-from tests.support.calendars import ListedCalendars
 from tests.support.clock import ManualClock
 
 ACTOR = Actor("key:tester00", DEFAULT_PROJECT)
@@ -103,7 +116,8 @@ class World:
         hub, store, reader, ids, metrics, tracer = self.hub, self.store, self.reader, self.ids, self.metrics, Untraced()
         self.engine = engine = Engine(Definitions(), ids, Low(), variables)
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics, sleep=at_once)
-        self.calendars = ListedCalendars()
+        holidays, self.feeds = HolidayLibrary(), GuardedFeeds(allowed_networks=["127.0.0.0/8"])
+        self.calendars = CalendarBook(holidays, self.feeds)
         self.save_draft = SaveDraft(store, reader, clock, ids)
         self.edit_task = EditTask(store, reader, clock, ids)
         self.deploy_workflow = DeployWorkflow(store, reader, self.calendars, clock, ids, hub.signals)
@@ -127,7 +141,19 @@ class World:
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
+        self.plan_backfill = PlanBackfill(store, reader, engine, self.calendars, clock)
+        self.start_backfill = StartBackfill(store, reader, clock, ids, hub.signals, self.plan_backfill)
+        self.pause_backfill = PauseBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.next_fires = NextFires(store, reader, self.calendars, clock)
+        self.calendar_texts = texts = CalendarTexts(self.feeds, IcsProcess())
+        self.save_calendar = SaveCalendar(store, reader, clock, ids, holidays, self.feeds, texts)
+        self.show_calendar = ShowCalendar(reader, holidays)
+        self.show_calendar_days = ShowCalendarDays(store, self.calendars, clock)
+        self.delete_calendar = DeleteCalendar(store)
+        self.refresh_calendar = RefreshCalendar(store, reader, clock, texts)
+        self.refresh_due_calendars = RefreshDueCalendars(store, clock, texts)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
@@ -138,6 +164,9 @@ class World:
         self.idempotency_keys = IdempotencyKeys(store, clock)
         self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
         self.fire_due_schedules = FireDueSchedules(store, engine, self.calendars, clock, says, metrics, tracer)
+        self.advance_backfills = AdvanceBackfills(
+            store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs
+        )
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

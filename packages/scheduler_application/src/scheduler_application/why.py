@@ -164,6 +164,9 @@ def _by_hand(trigger: TriggerView) -> bool:
 
 
 def _origin(run: RunView) -> dict[str, Any]:
+    if run.backfill_id is not None and run.due_at is not None:
+        text = f"it was started by the backfill {run.backfill_id} for the due time {run.due_at.isoformat()}"
+        return fact("backfill", text, run_id=run.id, backfill_id=run.backfill_id, due_at=run.due_at.isoformat())
     if run.due_at is not None:
         return fact("fired", f"it was started because {run.trigger} was due at {run.due_at.isoformat()}", run_id=run.id)
     if run.parent_run_id is not None:

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from scheduler_api.errors import Refused, refused
+from scheduler_api.instants import INSTANT_EXPECTED
 from scheduler_api.parsing import DOCUMENT_LIMITS, REQUEST_LIMITS, JsonLimits, parse_json, parse_object
 from scheduler_api.query import WrongValue, read_instant
 from scheduler_domain.errors import Problem
@@ -42,6 +43,9 @@ _CODES = {
     "literal_error": ("not_in_list", "is not one of the accepted values"),
     "string_too_long": ("too_long", "is too long"),
     "string_too_short": ("too_short", "must not be empty"),
+    "greater_than_equal": ("number_out_of_range", "must be at least"),
+    "less_than_equal": ("number_out_of_range", "must be at most"),
+    "invalid_instant": ("invalid_instant", INSTANT_EXPECTED),
 }
 
 
@@ -140,4 +144,6 @@ def _problem(fault: Any, loc: tuple[str | int, ...]) -> Problem:
     code, words = _CODES.get(fault["type"], ("invalid_field", "does not have the accepted form"))
     if fault["type"] == "literal_error":
         words = f"{words}: {fault['ctx']['expected']}"
+    if code == "number_out_of_range":
+        words = f"{words} {next(iter(fault['ctx'].values()))}"
     return Problem(where, code, f"{name}: {words}")

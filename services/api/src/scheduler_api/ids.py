@@ -20,6 +20,10 @@ def worker_id_of(text: str) -> WorkerId:
     return WorkerId(_canonical(text, "worker"))
 
 
+def backfill_id_of(text: str) -> str:
+    return _canonical(text, "backfill")
+
+
 def _canonical(text: str, noun: str) -> str:
     found = canonical_uuid(text)
     if found is None:

@@ -14,7 +14,19 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, freezes, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import (
+    backfills,
+    crontabs,
+    definitions,
+    freezes,
+    logs,
+    runs,
+    schedules,
+    servers,
+    why,
+    workers,
+    workflows,
+)
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -26,6 +38,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
+        "import crontab": crontabs.import_crontab,
         "workflows": workflows.workflows,
         "show": workflows.show,
         "versions": workflows.versions,
@@ -47,6 +60,8 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "freeze": freezes.freeze,
         "freezes": freezes.freezes,
         "unfreeze": freezes.unfreeze,
+        "backfill": backfills.backfill,
+        "backfills": backfills.backfills,
     },
     "Workers": {
         "workers": workers.workers,
@@ -64,15 +79,16 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
+OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
+"""What the first words of commands with two words mean."""
+
 NOT_AVAILABLE = [
     "plan",
     "approve",
     "reject",
-    "backfill",
     "forecast",
     "events",
     "replay",
-    "import",
     "secrets",
     "vars",
     "connections",
@@ -107,7 +123,13 @@ def build_app(*, plain: bool) -> App:
     for order, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=order)
         for name, target in commands.items():
-            app.command(target, name=name, group=group)
+            first, _, second = name.partition(" ")
+            if not second:
+                app.command(target, name=first, group=group)
+                continue
+            if first not in app:
+                app.command(App(name=first, help=OF_TWO_WORDS[first], version_flags=(), group=group))
+            app[first].command(target, name=second)
     for name in NOT_AVAILABLE:
         app.command(_refusal(name), name=name, show=False)
     return app

@@ -12,16 +12,21 @@ from typing import Any, Protocol, TypeVar
 from scheduler_application.ports.rows import (
     AttemptEnd,
     BlockedTask,
+    CalendarKey,
+    CalendarRevision,
+    CalendarRow,
     CancelledTask,
     ClaimedRow,
     CountDown,
     DueTrigger,
     Freeze,
     GroupCount,
+    HeldBackfill,
     HeldKey,
     LedgerRow,
     LiveWorkflow,
     LockedRun,
+    NewBackfill,
     NewRun,
     NewTaskRun,
     OwnedTask,
@@ -39,6 +44,7 @@ from scheduler_application.ports.rows import (
     WorkerRow,
 )
 from scheduler_domain.run.states import TaskState
+from scheduler_domain.schedule.backfill import BackfillEvent
 
 
 class RunWrites(Protocol):
@@ -244,6 +250,10 @@ class WorkflowWrites(Protocol):
         """Ids of its runs that are not final."""
         ...
 
+    async def live_documents(self, project_id: str, holding: str) -> list[tuple[str, str]]:
+        """(name, content) of the live version of every workflow, where the content's text has ``holding`` in it."""
+        ...
+
 
 class TriggerWrites(Protocol):
     async def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]: ...
@@ -276,6 +286,45 @@ class TriggerWrites(Protocol):
         ...
 
 
+class BackfillWrites(Protocol):
+    async def insert(self, row: NewBackfill) -> bool:
+        """Whether it is new: an earlier try may have been committed and its answer lost."""
+        ...
+
+    async def unfinished(self, project_id: str) -> int: ...
+
+    async def overlapping(self, row: NewBackfill) -> str | None:
+        """Another backfill of the same trigger that is not over and whose range meets the row's; its id."""
+        ...
+
+    async def open(self, limit: int) -> list[str]:
+        """Backfills that the leader has something to do with: running or cancelling, the oldest first."""
+        ...
+
+    async def lock(self, backfill_id: str) -> HeldBackfill | None:
+        """The backfill, held until the end of the transaction."""
+        ...
+
+    async def live_runs(self, backfill_id: str) -> int: ...
+
+    async def stoppable_runs(self, backfill_id: str, limit: int) -> list[str]:
+        """Its live runs that nobody is stopping yet."""
+        ...
+
+    async def covered(self, trigger_id: str, besides: str | None, due_ats: Sequence[datetime]) -> set[datetime]:
+        """Which of ``due_ats`` have a run: one that the trigger started, or one of a backfill of the trigger that was
+        not cancelled. The runs of the backfill ``besides`` do not count."""
+        ...
+
+    async def advance(self, backfill_id: str, next_at: datetime | None, started: int, skipped: int) -> None:
+        """Moves a locked backfill on, and adds to its counters."""
+        ...
+
+    async def move(self, backfill_id: str, event: BackfillEvent, reason: str | None, now: datetime) -> None:
+        """Writes the state that ``event`` gives a locked backfill, where it is in one from which that is allowed."""
+        ...
+
+
 class FreezeWrites(Protocol):
     async def active(self, now: datetime) -> list[Freeze]:
         """The freezes of all projects that hold at ``now``."""
@@ -295,6 +344,35 @@ class FreezeWrites(Protocol):
 
     async def hold(self, held: Sequence[tuple[str, str, datetime]]) -> None:
         """(trigger, freeze, its end): a firing pass looks at the triggers again when the freeze ends."""
+
+
+class CalendarWrites(Protocol):
+    async def find(self, project_id: str, name: str, *, lock: bool = False) -> dict[str, Any] | None:
+        """The calendar's row; ``lock`` holds it until the end of the transaction."""
+        ...
+
+    async def insert(self, row: dict[str, Any]) -> bool:
+        """False when the name is taken."""
+        ...
+
+    async def update(self, calendar_id: str, values: dict[str, Any]) -> None: ...
+    async def delete(self, calendar_id: str) -> None: ...
+    async def definitions(self, project_id: str) -> dict[str, str]:
+        """The definition (JSON text) of every calendar of the project, by its name."""
+        ...
+
+    async def revisions(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRevision]:
+        """Of those that exist; the one question of a firing pass, so it reads nothing else."""
+        ...
+
+    async def load(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRow]: ...
+
+    async def take_due(self, now: datetime, until: datetime) -> dict[str, Any] | None:
+        """The row that has waited longest for being read again, which nobody else takes before ``until``."""
+        ...
+
+    async def renew(self, calendar_id: str, version: int, values: dict[str, Any]) -> bool:
+        """Writes what reading it again gave; false where somebody changed or deleted the calendar meanwhile."""
         ...
 
 
@@ -372,6 +450,10 @@ class Transaction(Protocol):
     def triggers(self) -> TriggerWrites: ...
     @property
     def freezes(self) -> FreezeWrites: ...
+    @property
+    def backfills(self) -> BackfillWrites: ...
+    @property
+    def calendars(self) -> CalendarWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from scheduler_application.paging import Page, PageRequest
@@ -77,6 +77,27 @@ class FreezeView:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarView:
+    name: str
+    kind: str
+    """``dates``, ``holidays``, ``business_days`` or ``ics``."""
+    definition: dict[str, Any]
+    """As it was given, without the text of a file."""
+    built_in: bool = False
+    version: int = 1
+    days_first: date | None = None
+    days_last: date | None = None
+    """Of an iCalendar text: what lies outside is not known, and counts as no day of the calendar."""
+    fetched_at: datetime | None = None
+    """When its address last had a text, or said that it is the same."""
+    refresh_at: datetime | None = None
+    error: str | None = None
+    """Why it could not be read again; then the days are those of the last good text."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     id: str
     workflow: str
@@ -97,6 +118,8 @@ class RunView:
     error: dict[str, Any] | None
     parent_run_id: str | None
     rerun_of: str | None
+    backfill_id: str | None = None
+    """The backfill that started it for ``due_at``."""
     tasks: list["TaskRunView"] | None = None
     """Only on the view of one run; at most 1,000 task runs (`RunReader.task_runs` pages through all)."""
 
@@ -179,12 +202,43 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True)
+class BackfillView:
+    id: str
+    workflow: str
+    trigger: str
+    from_at: datetime
+    to_at: datetime
+    """The range ends before this instant."""
+    only_missing: bool
+    max_parallel: int
+    priority: str
+    state: str
+    """``running``, ``paused``, ``cancelling``, ``cancelled`` or ``finished``."""
+    reason: str | None
+    """Why it is paused."""
+    next_at: datetime | None
+    """Due times before this instant are handled; ``None`` when all are."""
+    total: int
+    """How many due times the range had when the backfill was made."""
+    started: int
+    skipped: int
+    """Due times that had a run already."""
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    runs: dict[str, int] | None = None
+    """How many of its runs are in each state; only on the view of one backfill."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     workflow: str | None = None
     states: Sequence[str] = ()
     trigger: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    backfill: str | None = None
+    """The id of a backfill."""
 
 
 class Reader(Protocol):
@@ -197,6 +251,14 @@ class Reader(Protocol):
     async def triggers(self, project: str, workflow_id: str) -> list[TriggerView]: ...
     async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
         """The active triggers that the clock satisfies, by the names of their workflows and their own."""
+        ...
+
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        """The project's own, by name."""
+        ...
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        """One of the project's own."""
         ...
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
@@ -231,5 +293,10 @@ class Reader(Protocol):
         ...
 
     async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        """Newest first."""
+        ...
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

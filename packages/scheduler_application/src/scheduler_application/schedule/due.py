@@ -1,18 +1,16 @@
 """One trigger in a firing pass: what its due times come to, and the runs that they ask for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scheduler_application.errors import NotFound
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Tracer
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.ports.rows import DueTrigger, Freeze, LedgerRow, TriggerMove
 from scheduler_application.run.begin import Begun, RunRequest, in_its_slot, in_its_turn
-from scheduler_application.run.definitions import Version
 from scheduler_application.run.open_runs import Engine
-from scheduler_application.run.scope import run_scope
+from scheduler_application.schedule.due_run import DueRun, request_for
 from scheduler_application.workflow.live_triggers import calendar_rule, left_out_by
 from scheduler_application.workflow.policy_text import policy_of
 from scheduler_domain.schedule.calendar import Calendar
@@ -20,8 +18,6 @@ from scheduler_domain.schedule.fire_policy import FirePolicy, OverlapPolicy
 from scheduler_domain.schedule.jitter import jitter_of
 from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due
 from scheduler_domain.schedule.timetable import parse_timetable
-from scheduler_domain.schedule.zones import zone_named
-from scheduler_domain.workflow.parameters import resolve_inputs
 
 MAX_QUEUED = 100
 """How many runs of one trigger ``overlap: queue`` keeps waiting and running."""
@@ -158,40 +154,11 @@ class DueDecider:
     async def _request(self, due: DueTimes, due_at: datetime) -> RunRequest:
         trigger = due.trigger
         version = await self._engine.definitions.get(self._tx, trigger.version_id or "")
-        definition = next((one for one in version.definition.triggers if one.name == trigger.name), None)
-        if definition is None:
-            raise NotFound(f"version {version.number} has no trigger '{trigger.name}'")
-        run_id = self._engine.ids.new()
-        local = due_at.astimezone(zone_named(trigger.timezone)).isoformat()
-        scope = self._scope(version, run_id, trigger.name, local)
-        given = {name: template.render(scope) for name, template in definition.inputs.items()}
-        request = RunRequest(
-            run_id=run_id,
-            project_id=trigger.project_id,
-            version=version,
-            inputs=resolve_inputs(version.definition.inputs, given, scope),
-            started_by=f"trigger:{trigger.name}",
-            traceparent=self._tracer.start_trace("fire"),
-            trigger_id=trigger.id,
-            due_at=due_at,
-            scheduled_for=local,
-        )
+        due_run = DueRun(trigger.project_id, trigger.name, trigger.timezone, due_at, f"trigger:{trigger.name}")
+        request = replace(request_for(due_run, version, self._engine, self._tracer, self._now), trigger_id=trigger.id)
         if due.policy.overlap.in_turn:
             return in_its_turn(request, trigger.id, due.policy.overlap)
         return in_its_slot(request, self._now, self._engine.variables)
-
-    def _scope(self, version: Version, run_id: str, trigger: str, local: str) -> dict[str, object]:
-        return {
-            "vars": self._engine.variables,
-            "run": run_scope(
-                run_id=run_id,
-                workflow=version.definition.name,
-                started_by=f"trigger:{trigger}",
-                scheduled_for=local,
-                created_at=self._now,
-                failed=False,
-            ),
-        }
 
 
 def _refusal(trigger: DueTrigger, policy: FirePolicy) -> str | None:

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
+    BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -22,7 +24,7 @@ from scheduler_application.ports.reading import (
     WorkflowView,
 )
 from scheduler_domain.ids import canonical_uuid
-from scheduler_domain.workflow.naming import NAME
+from scheduler_domain.naming import NAME
 from scheduler_infrastructure.persistence.columns import (
     instant_from_text,
     instant_to_text,
@@ -31,6 +33,8 @@ from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
     attempts,
+    backfills,
+    calendars,
     freezes,
     ledger,
     runs,
@@ -42,6 +46,8 @@ from scheduler_infrastructure.persistence.tables import (
 )
 from scheduler_infrastructure.persistence.views import (
     attempt_view,
+    backfill_view,
+    calendar_view,
     freeze_view,
     last_attempt,
     ledger_view,
@@ -115,6 +121,18 @@ class SqlReader:
         rows = await self._rows(query, page)
         return _page(rows, page, trigger_view, lambda row: f"{row['workflow']}|{row['name']}")
 
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        query = _calendars(project).order_by(calendars.c.name)
+        if page.cursor is not None:
+            query = query.where(calendars.c.name > _name(page.cursor))
+        return _page(await self._rows(query, page), page, calendar_view, lambda row: str(row["name"]))
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        if NAME.fullmatch(name) is None:
+            return None
+        rows = await self._rows(_calendars(project).where(calendars.c.name == name))
+        return calendar_view(rows[0]) if rows else None
+
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
         query = _runs(project).order_by(runs.c.id.desc())
         if where.workflow is not None:
@@ -128,6 +146,8 @@ class SqlReader:
             query = query.where(runs.c.created_at > where.created_after)
         if where.created_before is not None:
             query = query.where(runs.c.created_at < where.created_before)
+        if where.backfill is not None:
+            query = query.where(_same_id(runs.c.backfill_id, where.backfill))
         if page.cursor is not None:
             query = query.where(runs.c.id < _id(page.cursor))
         return _page(await self._rows(query, page), page, run_view, lambda row: str(row["id"]))
@@ -217,6 +237,25 @@ class SqlReader:
         rows = await self._rows(_freezes(project).where(freezes.c.id == freeze_id))
         return freeze_view(rows[0]) if rows else None
 
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        query = _backfills(project).order_by(backfills.c.id.desc())
+        if workflow is not None:
+            found = await self.workflow(project, workflow)
+            query = query.where(backfills.c.workflow_id == (found.id if found is not None else None))
+        if page.cursor is not None:
+            query = query.where(backfills.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, backfill_view, lambda row: str(row["id"]))
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
+        known = canonical_uuid(backfill_id)
+        rows = await self._rows(_backfills(project).where(backfills.c.id == known)) if known is not None else ()
+        if not rows:
+            return None
+        counted = select(runs.c.state, func.count().label("number")).where(runs.c.backfill_id == known)
+        return backfill_view(
+            rows[0], {row["state"]: row["number"] for row in await self._rows(counted.group_by(runs.c.state))}
+        )
+
     async def workers(self) -> list[WorkerView]:
         running = (
             select(func.count())
@@ -258,6 +297,12 @@ class SqlReader:
                 return await connection.rows(limited)
 
         return await self._guard.run(read)
+
+
+def _same_id(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    """What is no id is nobody's."""
+    known = canonical_uuid(text)
+    return false() if known is None else column == known
 
 
 def _page(
@@ -345,6 +390,12 @@ def _triggers(project: str) -> Select[Any]:
     )
 
 
+def _calendars(project: str) -> Select[Any]:
+    """Without the texts and the days, which are long."""
+    shown = [column for column in calendars.c if column.name not in ("source", "days")]
+    return select(*shown).where(calendars.c.project_id == project)
+
+
 _parents = task_runs.alias("parents")
 
 
@@ -369,6 +420,15 @@ def _runs(project: str) -> Select[Any]:
 
 def _task_runs(project: str) -> Select[Any]:
     return select(task_runs).where(task_runs.c.project_id == project)
+
+
+def _backfills(project: str) -> Select[Any]:
+    return (
+        select(backfills, workflows.c.name.label("workflow"), triggers.c.name.label("trigger"))
+        .join(workflows, workflows.c.id == backfills.c.workflow_id)
+        .join(triggers, triggers.c.id == backfills.c.trigger_id)
+        .where(backfills.c.project_id == project)
+    )
 
 
 def _ledger(project: str) -> Select[Any]:

@@ -117,7 +117,8 @@ _INSERT_RUNS = Statement(
         select r.*, 0, 0 from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::smallint[], $12::text[], $13::int[], $14::int[], $15::uuid[], $16::smallint[],
-            $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[]) as r
+            $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
+            $22::uuid[]) as r
         on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
     sqlite=f"""
         insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)

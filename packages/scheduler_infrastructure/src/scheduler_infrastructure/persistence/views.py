@@ -1,6 +1,7 @@
 """Rows as people see them: the values of `ports.reading`, made from what the queries of `reader` give."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
+    BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -78,6 +81,26 @@ def trigger_view(row: Any) -> TriggerView:
     )
 
 
+def calendar_view(row: Any) -> CalendarView:
+    return CalendarView(
+        name=row["name"],
+        kind=row["kind"],
+        definition=msgspec.json.decode(row["definition"]),
+        version=row["version"],
+        days_first=_day(row["days_first"]),
+        days_last=_day(row["days_last"]),
+        fetched_at=row["fetched_at"],
+        refresh_at=row["refresh_at"],
+        error=row["error"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
+
+
 def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
     return RunView(
         id=row["id"],
@@ -98,6 +121,7 @@ def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
         error=_json(row["error"]),
         parent_run_id=row["parent_run_id"],
         rerun_of=row["rerun_of"],
+        backfill_id=row["backfill_id"],
         tasks=tasks,
     )
 
@@ -166,6 +190,29 @@ def ledger_view(row: Any) -> LedgerView:
         rule=row["rule"],
         run_id=row["run_id"],
         decided_at=row["decided_at"],
+    )
+
+
+def backfill_view(row: Any, runs: dict[str, int] | None = None) -> BackfillView:
+    return BackfillView(
+        id=row["id"],
+        workflow=row["workflow"] or row["workflow_id"],
+        trigger=row["trigger"] or row["trigger_id"],
+        from_at=row["from_at"],
+        to_at=row["to_at"],
+        only_missing=bool(row["only_missing"]),
+        max_parallel=row["max_parallel"],
+        priority=_PRIORITIES[row["priority"]],
+        state=row["state"],
+        reason=row["reason"],
+        next_at=row["next_at"],
+        total=row["total"],
+        started=row["started"],
+        skipped=row["skipped"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        finished_at=row["finished_at"],
+        runs=runs,
     )
 
 

@@ -114,6 +114,7 @@ def upgrade() -> None:
         sa.Column("started_at", Instant(), nullable=True),
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("finished_at", Instant(), nullable=True),
+        sa.Column("backfill_id", Id(), nullable=True),
         sa.CheckConstraint(
             "(finished_at is null) = (state not in ('cancelled', 'failed', 'succeeded', 'timed_out'))",
             name=op.f("ck_runs_finished_when_final"),
@@ -134,6 +135,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("deadline_at is not null and finished_at is null"),
         sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
+    )
+    op.create_index(
+        "ix_runs_live_of_backfill",
+        "runs",
+        ["backfill_id"],
+        unique=False,
+        postgresql_where=sa.text("backfill_id is not null and finished_at is null"),
+        sqlite_where=sa.text("backfill_id is not null and finished_at is null"),
     )
     op.create_index(
         "ix_runs_live_of_trigger",
@@ -161,6 +170,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("slot_key is not null and finished_at is null"),
     )
     op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
+    op.create_index(
+        "uq_runs_backfill_id_due_at",
+        "runs",
+        ["backfill_id", "due_at"],
+        unique=True,
+        postgresql_where=sa.text("backfill_id is not null"),
+        sqlite_where=sa.text("backfill_id is not null"),
+    )
     op.create_table(
         "slots",
         sa.Column("workflow_id", Id(), nullable=False),
@@ -280,6 +297,39 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_api_keys_project_id_name")),
     )
     op.create_table(
+        "calendars",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("days", sa.Text(), nullable=True),
+        sa.Column("days_first", sa.Text(), nullable=True),
+        sa.Column("days_last", sa.Text(), nullable=True),
+        sa.Column("etag", sa.Text(), nullable=True),
+        sa.Column("last_modified", sa.Text(), nullable=True),
+        sa.Column("fetched_at", Instant(), nullable=True),
+        sa.Column("refresh_at", Instant(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.CheckConstraint("(kind = 'ics') = (days is not null)", name=op.f("ck_calendars_ics_has_days")),
+        sa.CheckConstraint("kind in ('business_days', 'dates', 'holidays', 'ics')", name=op.f("ck_calendars_kind")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_calendars_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_calendars")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_calendars_project_id_name")),
+    )
+    op.create_index(
+        "ix_calendars_refresh",
+        "calendars",
+        ["refresh_at"],
+        unique=False,
+        postgresql_where=sa.text("refresh_at is not null"),
+        sqlite_where=sa.text("refresh_at is not null"),
+    )
+    op.create_table(
         "freezes",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
@@ -383,9 +433,62 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
         sa.UniqueConstraint("workflow_id", "number", name=op.f("uq_versions_workflow_id_number")),
     )
+    op.create_table(
+        "backfills",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("trigger_id", Id(), nullable=False),
+        sa.Column("from_at", Instant(), nullable=False),
+        sa.Column("to_at", Instant(), nullable=False),
+        sa.Column("only_missing", sa.Boolean(), nullable=False),
+        sa.Column("max_parallel", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("started", sa.Integer(), nullable=False),
+        sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("finished_at", Instant(), nullable=True),
+        sa.CheckConstraint(
+            "(finished_at is null) = (state not in ('cancelled', 'finished'))",
+            name=op.f("ck_backfills_finished_when_final"),
+        ),
+        sa.CheckConstraint(
+            "state in ('cancelled', 'cancelling', 'finished', 'paused', 'running')", name=op.f("ck_backfills_state")
+        ),
+        sa.CheckConstraint("from_at < to_at", name=op.f("ck_backfills_range")),
+        sa.CheckConstraint("max_parallel > 0", name=op.f("ck_backfills_max_parallel")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_backfills_project_id")),
+        sa.ForeignKeyConstraint(["trigger_id"], ["triggers.id"], name=op.f("fk_backfills_trigger_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_backfills_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
+    )
+    op.create_index(
+        "ix_backfills_open",
+        "backfills",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state in ('running', 'cancelling')"),
+        sqlite_where=sa.text("state in ('running', 'cancelling')"),
+    )
+    op.create_index("ix_backfills_project_id_id", "backfills", ["project_id", "id"], unique=False)
+    op.create_index("ix_backfills_trigger_id", "backfills", ["trigger_id"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_backfills_trigger_id", table_name="backfills")
+    op.drop_index("ix_backfills_project_id_id", table_name="backfills")
+    op.drop_index(
+        "ix_backfills_open",
+        table_name="backfills",
+        postgresql_where=sa.text("state in ('running', 'cancelling')"),
+        sqlite_where=sa.text("state in ('running', 'cancelling')"),
+    )
+    op.drop_table("backfills")
     op.drop_table("versions")
     op.drop_index(
         "ix_triggers_project_due",
@@ -416,6 +519,13 @@ def downgrade() -> None:
     op.drop_index("ix_freezes_project_id_id", table_name="freezes")
     op.drop_index("ix_freezes_ends_at", table_name="freezes")
     op.drop_table("freezes")
+    op.drop_index(
+        "ix_calendars_refresh",
+        table_name="calendars",
+        postgresql_where=sa.text("refresh_at is not null"),
+        sqlite_where=sa.text("refresh_at is not null"),
+    )
+    op.drop_table("calendars")
     op.drop_table("api_keys")
     op.drop_index(
         "ix_workers_lease",
@@ -450,6 +560,12 @@ def downgrade() -> None:
     )
     op.drop_table("task_runs")
     op.drop_table("slots")
+    op.drop_index(
+        "uq_runs_backfill_id_due_at",
+        table_name="runs",
+        postgresql_where=sa.text("backfill_id is not null"),
+        sqlite_where=sa.text("backfill_id is not null"),
+    )
     op.drop_index("ix_runs_workflow_id_id", table_name="runs")
     op.drop_index(
         "ix_runs_slot",
@@ -469,6 +585,12 @@ def downgrade() -> None:
         table_name="runs",
         postgresql_where=sa.text("trigger_id is not null and finished_at is null"),
         sqlite_where=sa.text("trigger_id is not null and finished_at is null"),
+    )
+    op.drop_index(
+        "ix_runs_live_of_backfill",
+        table_name="runs",
+        postgresql_where=sa.text("backfill_id is not null and finished_at is null"),
+        sqlite_where=sa.text("backfill_id is not null and finished_at is null"),
     )
     op.drop_index(
         "ix_runs_deadline",
