@@ -13,6 +13,8 @@ from scheduler_domain.schedule.cron_parsing import parse_cron
 from scheduler_domain.schedule.cron_timetable import CronTimetable
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy, parse_dst
 from scheduler_domain.schedule.notes import note_on
+from scheduler_domain.schedule.rrule_parsing import is_rrule, parse_rrule
+from scheduler_domain.schedule.rrule_timetable import RruleTimetable
 from scheduler_domain.schedule.shifted_timetable import ShiftedTimetable, first_kept
 from scheduler_domain.schedule.steps import Step, Timetable
 from scheduler_domain.schedule.zones import zone_named
@@ -79,8 +81,8 @@ def parse_timetable(
     ``anchor`` (aware; absent: the epoch) fixes the phase of ``every``: due times are ``anchor + n * interval``, n >= 1.
     ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. ``dst`` has the keys ``gap`` and
     ``repeat`` as written, for ``schedule`` only. A ``calendar`` with a shift moves due times; one without leaves them
-    to whoever decides them. Raises `InvalidDefinition` with every problem found: codes
-    ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``, ``invalid_instant``,
+    to whoever decides them. Raises `InvalidDefinition` with every problem found: codes ``invalid_cron``,
+    ``invalid_rrule``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``, ``invalid_instant``,
     ``invalid_dst``; problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
     """
     problems: list[Problem] = []
@@ -166,6 +168,8 @@ def _policy(kind: str, dst: Mapping[str, str] | None) -> DstPolicy:
 def _timetable(
     kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str, dst: DstPolicy
 ) -> Timetable:
+    if kind == "schedule" and is_rrule(expression):
+        return RruleTimetable(parse_rrule(expression, zone), zone, dst)
     if kind == "schedule":
         return CronTimetable(parse_cron(expression, seed), zone, dst)
     if kind == "every":
