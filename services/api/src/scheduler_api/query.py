@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from scheduler_domain.errors import Problem
 from scheduler_domain.run.states import RunState
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+ -]\d\d:\d\d)")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 _YEARS = range(1970, 2200)
@@ -144,6 +145,23 @@ def read_instant(value: str) -> datetime:
     if moment.year not in _YEARS:
         raise wrong
     return moment.astimezone(UTC)
+
+
+def day(name: str, description: str) -> Parameter:
+    return Parameter(name, description, {"type": "string", "format": "date"}, _read_day)
+
+
+def _read_day(value: str) -> date:
+    wrong = _Wrong("invalid_date", "expected a day like 2026-12-24, from 1970 to 2199")
+    if not _DAY.fullmatch(value):
+        raise wrong
+    try:
+        found = date.fromisoformat(value)
+    except ValueError:
+        raise wrong from None
+    if found.year not in _YEARS:
+        raise wrong
+    return found
 
 
 def run_states(name: str) -> Parameter:
