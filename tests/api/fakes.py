@@ -28,6 +28,7 @@ from scheduler_application.ports.reading import (
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
 from scheduler_application.schedule.backfill_plan import BackfillPreview
+from scheduler_application.schedule.calendars import CalendarDay, CalendarDays
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -310,6 +311,13 @@ class FakeUseCases:
             "resume_backfill": FakeUseCase(a_backfill()),
             "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
+            "save_calendar": FakeUseCase(a_calendar()),
+            "show_calendar": FakeUseCase(a_calendar()),
+            "show_calendar_days": FakeUseCase(
+                CalendarDays("closed", NOW.date(), NOW.date(), [CalendarDay(NOW.date(), "")])
+            ),
+            "delete_calendar": FakeUseCase(None),
+            "refresh_calendar": FakeUseCase(a_calendar()),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),
             "idempotency_keys": FakeKeys(),
