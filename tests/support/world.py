@@ -38,7 +38,9 @@ from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.why import Explain
 from scheduler_application.worker.manage import DrainWorker
@@ -60,6 +62,7 @@ from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.clock import SortedIds
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.reader import SqlReader
@@ -123,6 +126,8 @@ class World:
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
         self.next_fires = NextFires(reader, clock)
+        self.plan_workflow = PlanWorkflow(store, clock)
+        self.forecast_starts = ForecastStarts(SqlForecasts(self.database, guard), reader, clock)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)

@@ -55,6 +55,7 @@ class _Operation(Generic[P, T]):
 
 
 class _Operations:
+    plan = _Operation(operations.plan)
     deploy = _Operation(operations.deploy)
     undeploy = _Operation(operations.undeploy)
     enable = _Operation(operations.enable)
@@ -72,6 +73,7 @@ class _Operations:
     pause = _Operation(operations.pause)
     resume = _Operation(operations.resume)
     next_fires = _Operation(operations.next_fires)
+    forecast = _Operation(operations.forecast)
     explain = _Operation(operations.explain)
     preview = _Operation(operations.preview)
     list_workers = _Operation(operations.list_workers)

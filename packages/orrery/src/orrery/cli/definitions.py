@@ -70,7 +70,7 @@ async def deploy(path: PathOrDash, /, *, json: Flag = False, session: Here) -> i
             try:
                 deployment = await client.deploy(document.content, MEDIA_TYPES[document.format], source)
             except Invalid as error:
-                for line in _refusal(document, error):
+                for line in refusal_lines(document, error):
                     session.err.line(line)
                 continue
             deployed.append(deployment)
@@ -81,7 +81,8 @@ async def deploy(path: PathOrDash, /, *, json: Flag = False, session: Here) -> i
     return OK if len(deployed) == len(documents) else FAILED
 
 
-def _refusal(document: Document, error: ApiError) -> list[str]:
+def refusal_lines(document: Document, error: ApiError) -> list[str]:
+    """Every fault that the server found in a document."""
     faults = error.problems or [ProblemDetail(str(error), error.code)]
     return problem_lines(document.label, faults, positions=not document.generated)
 

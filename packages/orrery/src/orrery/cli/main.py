@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import definitions, forecast, logs, plan, runs, schedules, servers, why, workers, workflows
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -23,6 +23,7 @@ from orrery.errors import OrreryError, Unauthorized
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Definitions": {
         "validate": definitions.validate,
+        "plan": plan.plan,
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "Schedules": {
         "next": schedules.next_fires,
+        "forecast": forecast.forecast,
         "pause": schedules.pause,
         "resume": schedules.resume,
     },
@@ -62,11 +64,9 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
 }
 
 NOT_AVAILABLE = [
-    "plan",
     "approve",
     "reject",
     "backfill",
-    "forecast",
     "events",
     "replay",
     "import",

@@ -28,7 +28,9 @@ from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartRun, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.why import Explain
@@ -50,6 +52,7 @@ from scheduler_infrastructure.bootstrap.settings import Settings
 from scheduler_infrastructure.clock import MachineClock, SortedIds, StoreClock, SystemRandomness
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import DEADLINE_SECONDS, StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.probe import StoreProbe
@@ -108,6 +111,7 @@ class Adapters(containers.DeclarativeContainer):
     guard = S(StoreGuard, deadline_seconds=modes.provided["store_seconds"])
     store = S(SqlStore, gateways.database, guard)
     reader = S(SqlReader, gateways.database, guard)
+    forecasts = S(SqlForecasts, gateways.database, guard)
     logs = S(SqlLogStore, gateways.database, guard)
     store_probe = S(StoreProbe, gateways.database)
     publisher = gateways.transport.provided.publisher
@@ -151,6 +155,8 @@ class UseCases(containers.DeclarativeContainer):
     resume_triggers = F(ResumeTriggers, a.store, a.reader, a.clock, a.signals)
     preview_schedule = F(PreviewSchedule, a.clock)
     next_fires = F(NextFires, a.reader, a.clock)
+    plan_workflow = F(PlanWorkflow, a.store, a.clock)
+    forecast_starts = S(ForecastStarts, a.forecasts, a.reader, a.clock)
     explain = F(Explain, a.reader, a.clock)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
