@@ -24,6 +24,8 @@ from scheduler_application.ports.reading import (
 )
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
+from scheduler_application.schedule.forecast import Forecast, MinuteLoad
+from scheduler_application.schedule.plan import Plan
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -83,6 +85,20 @@ def a_worker() -> WorkerView:
 
 def a_line(number: int, text: str) -> LogLine:
     return LogLine(f"c{number}", "load", None, TASK_RUN_ID, 1, "stdout", NOW, text)
+
+
+def a_plan(**changed: Any) -> Plan:
+    values: dict[str, Any] = {"live_version": None, "version": 1, "creates_version": True, "enabled": True}
+    values |= {"unchanged": False, "planned_from": NOW, "planned_until": NOW + timedelta(days=30)}
+    values |= {"definition_total": 0, "definition": [], "triggers": []}
+    return Plan("nightly", **{**values, **changed})
+
+
+def a_forecast() -> Forecast:
+    """One start in the second of two minutes."""
+    peak = MinuteLoad(NOW + timedelta(minutes=1), 1, 0.5)
+    until = NOW + timedelta(minutes=2)
+    return Forecast(NOW, until, False, None, 4, 1, peak, [0, 1], [0.0, 0.5], [], 0, [], 0, [], 0)
 
 
 class FakeReader:
@@ -250,6 +266,8 @@ class FakeUseCases:
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
+            "plan_workflow": FakeUseCase(a_plan()),
+            "forecast_starts": FakeUseCase(a_forecast()),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),
