@@ -25,7 +25,10 @@ async def test_a_plan_takes_what_a_deploy_takes(client: httpx2.AsyncClient, inst
 async def test_a_plan_of_a_wrong_document_names_every_fault(
     client: httpx2.AsyncClient, installation: Installation
 ) -> None:
-    problems = [Problem(("tasks", "a"), "unknown_key", "unknown key", 2, 9), Problem(("triggers",), "invalid_cron", "no")]
+    problems = [
+        Problem(("tasks", "a"), "unknown_key", "unknown key", 2, 9),
+        Problem(("triggers",), "invalid_cron", "no"),
+    ]
     installation.answers("plan_workflow", InvalidDefinition(problems))
     response = await client.post(PLAN, content=DOCUMENT, headers=YAML)
     assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")

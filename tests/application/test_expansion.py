@@ -70,7 +70,13 @@ def test_a_window_of_millions_is_taken_bit_by_bit() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "hashed"),
-    [("H * * * *", True), ("0 h(1-3) * * *", True), ("0,H/20 * * * *", True), ("0 0 * * THU", False), ("@daily", False)],
+    [
+        ("H * * * *", True),
+        ("0 h(1-3) * * *", True),
+        ("0,H/20 * * * *", True),
+        ("0 0 * * THU", False),
+        ("@daily", False),
+    ],
 )
 def test_an_expression_says_whether_the_identity_decides(expression: str, hashed: bool) -> None:
     assert rule(expression).hashed is hashed

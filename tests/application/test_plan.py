@@ -41,9 +41,7 @@ async def starts(world: World, days: int = 30) -> set[datetime]:
     """When everything that is deployed starts, by the rows that the leader reads."""
     rows = await world.rows("select * from triggers where active and due_at is not null")
     until = world.clock.now() + days * DAY
-    return {
-        fire.starts_at for row in rows for fire in planned_fires(rule_of_row(row), world.clock.now(), until)
-    }
+    return {fire.starts_at for row in rows for fire in planned_fires(rule_of_row(row), world.clock.now(), until)}
 
 
 async def test_a_new_workflow_appears_wholly(world: World) -> None:
@@ -147,7 +145,9 @@ async def test_the_deploy_then_does_what_the_plan_says(world: World, change: str
     document = flow(triggers=after)
     fires = [trigger.fires for trigger in (await plan(world, document)).triggers]
     await world.deploy(document)
-    gone = {time.at for each in fires for time in each.vanish} | {pair.before.at for each in fires for pair in each.move}
+    gone = {time.at for each in fires for time in each.vanish} | {
+        pair.before.at for each in fires for pair in each.move
+    }
     come = {time.at for each in fires for time in each.appear} | {pair.after.at for each in fires for pair in each.move}
     limited = {each.appear_total + each.vanish_total + each.move_total for each in fires}
     assert max(limited) <= 50 or change in ("another kind", "another interval")
