@@ -111,4 +111,4 @@ def test_a_rule_that_stays_changes_nothing_and_one_without_another_appears_or_va
     come, gone = differences(no_fires(until), side), differences(side, no_fires(until))
     assert list(chain.from_iterable(come.appear.values())) == [fire.starts_at for fire in side.fires]
     assert come.appear == gone.vanish
-    assert not come.vanish and not come.move and not gone.appear and not gone.move
+    assert not any((come.vanish, come.move, gone.appear, gone.move))

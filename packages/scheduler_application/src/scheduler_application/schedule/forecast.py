@@ -28,7 +28,7 @@ from scheduler_domain.schedule.timetable import Timetable
 from scheduler_domain.workflow.definition import TriggerKind
 
 MAX_HOURS = 7 * 24
-MAX_TRIGGERS = 20_000
+MAX_TRIGGERS = 50_000
 MAX_DUE_TIMES = 200_000
 """How many due times one forecast looks at, for all triggers together."""
 RECENT_RUNS = 20
@@ -158,6 +158,7 @@ class _Expanded:
 
     trigger: PlannedTrigger
     rule: FireRule
+    timetable: Timetable
     starts: list[float]
 
 
@@ -248,16 +249,16 @@ class _Forecaster:
                 continue
             try:
                 rule = rule_of_row(trigger._asdict())
-                self._timetable(rule)
+                timetable = self._timetable(rule)
             except (DomainError, ValueError, KeyError, TypeError):
                 continue  # the leader puts it aside when it is due
             if not rule.policy.shadow:
-                yield _Expanded(trigger, rule, [])
+                yield _Expanded(trigger, rule, timetable, [])
 
     def _fires(self, one: _Expanded) -> Iterator[PlannedFire]:
         rule = one.rule
         after = undecided_after(rule, one.trigger.due_at, self._now)
-        return planned_fires(rule, after, self._until - rule.spread, self._timetable(rule))
+        return planned_fires(rule, after, self._until - rule.spread, one.timetable)
 
     def _timetable(self, rule: FireRule) -> Timetable:
         """Thousands of schedules are written alike, and it is the parsing that costs."""
