@@ -12,6 +12,8 @@ from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    BackfillView,
+    FreezeView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -24,6 +26,7 @@ from scheduler_application.ports.reading import (
 )
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
+from scheduler_application.schedule.backfill_plan import BackfillPreview
 from scheduler_application.schedule.forecast import Forecast, MinuteLoad
 from scheduler_application.schedule.plan import Plan
 from scheduler_application.why import Explanation
@@ -36,18 +39,24 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RUN_ID = "01990000-0000-7000-8000-00000000000a"
 TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
+BACKFILL_ID = "01990000-0000-7000-8000-00000000000e"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 
 
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
     values: dict[str, Any] = {
         "description": "",
+        "labels": [],
         "enabled": True,
         "live_version": 1,
         "created_at": NOW,
         "updated_at": NOW,
     }
     return WorkflowView(id=WORKFLOW_ID, name=name, **{**values, **changed})
+
+
+def a_freeze() -> FreezeView:
+    return FreezeView(RUN_ID, None, "stock-taking", NOW, NOW, None, NOW, "key:test0001", 0)
 
 
 def a_trigger(name: str = "manual", **changed: Any) -> TriggerView:
@@ -101,6 +110,19 @@ def a_forecast() -> Forecast:
     return Forecast(NOW, until, False, None, 4, 1, peak, [0, 1], [0.0, 0.5], [], 0, [], 0, [], 0)
 
 
+def a_backfill(**changed: Any) -> BackfillView:
+    values: dict[str, Any] = {"workflow": "nightly", "trigger": "schedule-1", "from_at": NOW, "to_at": NOW}
+    values |= {"only_missing": False, "max_parallel": 1, "priority": "low", "state": "running", "reason": None}
+    values |= {"next_at": NOW, "total": 24, "started": 1, "skipped": 0, "created_at": NOW, "finished_at": None}
+    values |= {"created_by": "key:test0001", "runs": {"running": 1}}
+    return BackfillView(id=BACKFILL_ID, **{**values, **changed})
+
+
+def a_preview() -> BackfillPreview:
+    queue = QueueView("default", 0, 1, None, 1, 4)
+    return BackfillPreview("nightly", "schedule-1", NOW, NOW, 24, 20, 24, NOW, NOW, 2, 1.5, 18.0, [queue])
+
+
 class FakeReader:
     """One workflow ``nightly`` with one run, one task run and one worker."""
 
@@ -144,6 +166,25 @@ class FakeReader:
     async def ledger(self, project: str, page: PageRequest, **where: Any) -> Page[LedgerView]:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
+
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        return []
+
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        return Page([a_freeze()])
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        return []
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
+        return None
+
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        self.asked.append(("backfills", (workflow, page)))
+        return Page([a_backfill(runs=None)])
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
+        return a_backfill() if backfill_id == BACKFILL_ID else None
 
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]
@@ -262,12 +303,19 @@ class FakeUseCases:
             "retry_task_run": FakeUseCase(StartedRun(RUN_ID, "running", replayed=False)),
             "cancel_task_run": FakeUseCase(a_task_run(state="cancelled")),
             "stop_workflow": FakeUseCase([RUN_ID]),
+            "freeze_schedules": FakeUseCase(a_freeze()),
+            "lift_freeze": FakeUseCase(a_freeze()),
             "pause_triggers": FakeUseCase([a_trigger(paused=True)]),
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
             "plan_workflow": FakeUseCase(a_plan()),
             "forecast_starts": FakeUseCase(a_forecast()),
+            "plan_backfill": FakeUseCase(a_preview()),
+            "start_backfill": FakeUseCase(a_backfill()),
+            "pause_backfill": FakeUseCase(a_backfill(state="paused")),
+            "resume_backfill": FakeUseCase(a_backfill()),
+            "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),

@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 
 from scheduler_api.main import create_app
 from scheduler_api.routing import Access, check_access
-from tests.api.fakes import API_KEY, RUN_ID, TASK_RUN_ID, WORKER_ID, Installation
+from tests.api.fakes import API_KEY, BACKFILL_ID, RUN_ID, TASK_RUN_ID, WORKER_ID, Installation
 
 PUBLIC = {"/", "/livez", "/readyz", "/health", "/metrics"}
 RANDOM = "01990000-0000-7000-8000-0000000000ff"
@@ -16,7 +16,7 @@ RANDOM = "01990000-0000-7000-8000-0000000000ff"
 def _routes() -> list[tuple[str, str]]:
     app = create_app(Installation().services)
     names = {"run": RUN_ID, "task_run": TASK_RUN_ID, "worker": WORKER_ID, "workflow": "nightly", "number": "1"}
-    names |= {"task": "load", "trigger": "manual"}
+    names |= {"task": "load", "trigger": "manual", "freeze": RANDOM, "backfill": BACKFILL_ID}
     return [
         (method, route.path.format(**names))
         for route in app.router.routes

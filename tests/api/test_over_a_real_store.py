@@ -1,6 +1,11 @@
 """The API in front of the real use cases and a store: what is refused changes nothing, what is accepted can be read."""
 
+import asyncio
+import json
+import re
+import shlex
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,9 @@ from scheduler_api.dependencies import ApiServices
 from scheduler_api.main import create_app
 from scheduler_domain.run.outcome import Failed, Outcome, TaskError
 from tests.api.fakes import FakeReadiness
+from tests.architecture.source import ROOT
+from tests.support.canned_server import canned_server
+from tests.support.command_line import CommandLine
 from tests.support.world import World, open_world, sqlite_url
 
 YAML = {"Content-Type": "application/yaml"}
@@ -28,6 +36,14 @@ triggers:
 tasks:
   extract: {shell: "true"}
   load: {shell: "true", needs: [extract]}
+"""
+HOURLY = b"""\
+workflow: hourly
+triggers:
+  - schedule: "0 * * * *"
+    name: each-hour
+tasks:
+  load: {shell: "true"}
 """
 DRAFT = b"workflow: draft\ntasks: {a: {shell: 'true'}}\n"
 RUN = "/workflows/nightly/run"
@@ -299,3 +315,107 @@ async def test_a_foreign_project_sees_nothing(api: httpx2.AsyncClient, world: Wo
     assert (await api.get("/runs")).json()["items"] == []
     assert (await api.post(f"/runs/{run_id}/cancel")).status_code == 404
     assert (await api.get("/workflows/nightly")).status_code == 404
+
+
+async def hourly(api: httpx2.AsyncClient, world: World, hours: int = 5) -> dict[str, Any]:
+    """The body of a backfill of so many hours of the workflow ``hourly``, which is deployed by this."""
+    assert (await api.post("/workflows?deploy=true", content=HOURLY, headers=YAML)).status_code == 201
+    now = world.clock.now()
+    return {"workflow": "hourly", "from": (now - timedelta(hours=hours)).isoformat(), "to": now.isoformat()}
+
+
+async def test_a_backfill_is_previewed_made_followed_and_its_runs_are_found(
+    api: httpx2.AsyncClient,
+    world: World,
+) -> None:
+    body = await hourly(api, world)
+    preview = (await api.post("/backfills", json={**body, "dry_run": True})).json()
+    assert (preview["trigger"], preview["due_times"], preview["missing"]) == ("each-hour", 5, 5)
+    assert (await api.get("/backfills")).json()["items"] == []
+    made = [await api.post("/backfills", json=body, headers={"Idempotency-Key": "one"}) for _ in range(2)]
+    assert [response.status_code for response in made] == [202, 202]
+    assert made[0].json() == made[1].json()
+    path = f"/backfills/{made[0].json()['id']}"
+    await world.advance_backfills.execute(await world.lead())
+    await world.work()
+    assert (await api.post(f"{path}/pause")).json()["state"] == "paused"
+    assert (await api.post(f"{path}/resume")).json()["state"] == "running"
+    await world.advance_backfills.execute(await world.lead())
+    shown = (await api.get(path)).json()
+    assert (shown["total"], shown["started"], shown["runs"]) == (5, 2, {"running": 1, "succeeded": 1})
+    listed = (await api.get("/backfills?workflow=hourly")).json()["items"]
+    assert [(item["id"], item["runs"]) for item in listed] == [(shown["id"], None)]
+    runs = (await api.get(f"/runs?backfill={shown['id']}")).json()["items"]
+    assert [(run["backfill_id"], run["trigger"]) for run in runs] == [(shown["id"], None)] * 2
+    assert (await api.get("/runs?backfill=abc")).json()["items"] == []
+    assert (await api.post(f"{path}/cancel")).status_code == 202
+    await world.advance_backfills.execute(await world.lead())
+    over = (await api.get(path)).json()
+    assert (over["state"], over["runs"]) == ("cancelled", {"succeeded": 1, "cancelled": 1})
+    again = await api.post(f"{path}/resume")
+    assert (again.status_code, again.json()["code"]) == (409, "already_finished")
+
+
+async def test_what_is_refused_makes_nothing(api: httpx2.AsyncClient, world: World) -> None:
+    body = await hourly(api, world)
+    now = world.clock.now()
+    backwards = {"from": body["to"], "to": body["from"]}
+    ten_years = {"workflow": "minutely", "from": (now - timedelta(days=3_650)).isoformat()}
+    minutely = HOURLY.replace(b"hourly", b"minutely").replace(b"0 * * * *", b"* * * * *")
+    assert (await api.post("/workflows?deploy=true", content=minutely, headers=YAML)).status_code == 201
+    before = await contents(world)
+    for changed, status, code in (
+        (backwards, 422, "invalid_window"),
+        ({"to": (now + timedelta(hours=1)).isoformat()}, 422, "in_the_future"),
+        ({"from": (now - timedelta(days=3_661)).isoformat()}, 422, "range_too_long"),
+        (ten_years, 422, "too_many_runs"),
+        ({"workflow": "nobody"}, 422, "reference_not_found"),
+        ({"trigger": "nobody"}, 422, "reference_not_found"),
+        ({"workflow": "draft"}, 409, "not_deployed"),
+    ):
+        for dry_run in (True, False):
+            response = await api.post("/backfills", json={**body, **changed, "dry_run": dry_run})
+            assert (response.status_code, response.json()["code"]) == (status, code), response.text
+    assert "about 5,25" in (await api.post("/backfills", json={**body, **ten_years})).json()["detail"]
+    assert await contents(world) == before
+    assert (await api.post("/backfills", json=body)).status_code == 202
+    overlapping = await api.post("/backfills", json=body)
+    assert (overlapping.status_code, overlapping.json()["code"]) == (409, "overlapping_backfill")
+
+
+def document(kind: str) -> str:
+    """The only block of this kind in the page about backfills."""
+    (block,) = re.findall(
+        rf"^```{kind}\n(.*?)^```$", (ROOT / "docs/concepts/backfill.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    return str(block)
+
+
+async def test_the_example_of_the_page_about_backfills_is_as_it_says(api: httpx2.AsyncClient, world: World) -> None:
+    assert (await api.post("/workflows?deploy=true", content=document("yaml"), headers=YAML)).status_code == 201
+    for minutes in (60, 60, 330, 30):
+        world.clock.advance(minutes * 60)
+        await world.fire_due_schedules.execute(await world.lead())
+        for claimed in await world.claim():
+            world.clock.advance(10)
+            await world.finish(claimed)
+            world.clock.advance(-10)
+    world.clock.advance(30 * 60)
+    await world.write("update workers set state = 'gone'")
+    await world.new_worker()
+    body = json.loads(document("json"))
+    preview = (await api.post("/backfills", json=body)).json()
+    with canned_server() as server:
+        server.on("POST /backfills", (200, preview))
+        orrery = CommandLine({"ORRERY_URL": server.url, "ORRERY_API_KEY": "ork_test"})
+        shown = await asyncio.to_thread(orrery, *shlex.split(document("sh"))[1:])
+        assert server.received[0].json == body
+    assert shown.out == document("text")
+    made = (await api.post("/backfills", json={**body, "dry_run": False})).json()
+    for _ in range(4):
+        await world.advance_backfills.execute(await world.lead())
+        await world.work()
+    over = (await api.get(f"/backfills/{made['id']}")).json()
+    assert (over["state"], over["started"], over["skipped"]) == ("finished", 5, 3)
+    hours = {run["inputs"]["hour"] for run in (await api.get(f"/runs?backfill={made['id']}")).json()["items"]}
+    assert hours == {f"2026-11-02T{hour}:00:00+00:00" for hour in range(12, 17)}

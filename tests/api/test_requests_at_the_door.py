@@ -65,7 +65,6 @@ async def test_dot_segments_are_not_resolved(app: FastAPI, path: str) -> None:
     [
         "/api/v1/secrets",
         "/api/v1/auth/token",
-        "/api/v1/backfills",
         "/api/v1/events/abc/replay",
         "/api/v1/task-runs/01990000-0000-7000-8000-00000000000b/approve",
         "/webhooks/github",

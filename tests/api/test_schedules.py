@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from tests.api.fakes import RUN_ID, WORKER_ID, Installation
 
 PREVIEW = "/api/v1/schedules/preview"
@@ -101,3 +102,24 @@ async def test_workers_and_queues_are_listed_and_a_worker_is_drained(
     assert (await client.post(f"/api/v1/workers/{WORKER_ID}/drain")).status_code == 202
     assert (await client.post("/api/v1/workers/host-1/drain")).status_code == 404
     assert [command.worker_id for command in installation.commands("drain_worker")] == [WORKER_ID]
+
+
+@pytest.mark.parametrize(
+    ("query", "dst"),
+    [
+        ("gap=skip", DstPolicy(GapRule.SKIP)),
+        ("repeat=twice", DstPolicy(repeat=RepeatRule.TWICE)),
+        ("gap=run_after&repeat=once", DstPolicy(GapRule.RUN_AFTER, RepeatRule.ONCE)),
+    ],
+)
+async def test_a_preview_takes_what_the_schedule_says_about_clock_changes(
+    client: httpx2.AsyncClient, installation: Installation, query: str, dst: DstPolicy
+) -> None:
+    assert (await client.get(f"/api/v1/schedules/preview?schedule=@daily&{query}")).status_code == 200
+    assert installation.commands("preview_schedule")[0].dst == dst
+
+
+async def test_a_preview_refuses_another_word_about_clock_changes(client: httpx2.AsyncClient) -> None:
+    answer = await client.get("/api/v1/schedules/preview?schedule=@daily&gap=twice")
+    assert answer.status_code == 422
+    assert "run_after, skip" in answer.text

@@ -135,9 +135,9 @@ async def test_what_the_leader_looks_for_is_found_by_an_index_of_its_own(world: 
         "ix_runs_deadline": """
             select min(deadline_at) from runs where deadline_at is not null and finished_at is null""",
         "ix_task_runs_running": "select id from task_runs where state = 'running' and worker_id is not null",
-        "ix_runs_pending": """
+        "ix_runs_slot": """
             select id from runs where workflow_id = '00000000-0000-7000-8000-000000000001' and slot_key = ''
-                and state = 'pending' order by id""",
+                and finished_at is null and state = 'pending' order by id""",
     }
     for index, plan in zip(looks, await plans(world, *looks.values()), strict=True):
         assert index in plan, plan

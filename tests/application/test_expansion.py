@@ -1,15 +1,21 @@
 """The planned fires of a trigger are those that the leader then decides."""
 
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from scheduler_application.schedule.expansion import FireRule, planned_fires, rule_of_row
+from scheduler_application.workflow.live_triggers import calendar_rule
+from scheduler_application.workflow.policy_text import policy_of
+from scheduler_domain.schedule.calendar import CalendarMode, CalendarRule
 from scheduler_domain.schedule.fire_policy import FirePolicy
+from scheduler_infrastructure.persistence.store import SqlTransaction
+from tests.support.calendars import Days
 from tests.support.flows import flow
-from tests.support.world import World
+from tests.support.world import ACTOR, World
 
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 MONTH = timedelta(days=30)
@@ -28,16 +34,30 @@ def rule(expression: str = "0 * * * *", kind: str = "schedule", seed: str = "t",
         {"schedule": "30 2 * * *", "timezone": "America/New_York"},
         {"every": "47m"},
         {"at": "2026-11-03T00:00:00+01:00"},
+        {"schedule": "30 1,2 * * *", "timezone": "America/New_York", "dst": {"repeat": "twice"}},
+        {"schedule": "*/30 * * * *", "jitter": "25m"},
+        {"schedule": "0 */6 * * *", "calendar": {"skip": "tuesdays"}},
+        {"schedule": "0 12 * * *", "calendar": {"only": "tuesdays"}},
+        {"schedule": "0 9 * * *", "calendar": {"skip": "tuesdays", "shift": "next"}},
     ],
 )
 async def test_what_is_planned_is_what_the_leader_decides(world: World, trigger: dict[str, Any]) -> None:
+    world.clock.advance(-2 * 86_400)  # a clock change in New York lies ahead
+    begin = world.clock.now()
+    world.calendars.listed["tuesdays"] = Days(date(2026, 11, 3) + week * timedelta(days=7) for week in range(-2, 500))
     await world.deploy(flow(triggers=[{**trigger, "misfire": "fire_all"}]))
     (row,) = await world.rows("select * from triggers")
-    planned = [fire.due_at for fire in planned_fires(rule_of_row(row), NINE, NINE + timedelta(days=2))]
-    world.clock.advance(2 * 86_400)
+    policy = policy_of(row["policy"])
+    async with world.database.transaction() as connection:
+        tx = SqlTransaction(connection)
+        rule = rule_of_row(row, await calendar_rule(world.calendars, tx, ACTOR.project, policy))
+    planned = list(planned_fires(rule, begin, begin + timedelta(days=4) - rule.spread))
+    world.clock.advance(4 * 86_400)
     await world.fire_due_schedules.execute(await world.lead())
-    decided = [row["due_at"] for row in await world.rows("select due_at from ledger order by due_at")]
-    assert planned == decided
+    decided = await world.rows("select due_at, outcome, rule from ledger order by due_at")
+    assert [fire.due_at for fire in planned] == [row["due_at"] for row in decided]
+    left_out = [row["rule"] if row["outcome"] == "skipped" else None for row in decided]
+    assert [fire.left_out for fire in planned] == left_out
     assert planned
 
 
@@ -56,10 +76,10 @@ def test_jitter_moves_the_start_and_not_the_due_time() -> None:
 
 
 def test_what_is_left_out_is_told_with_its_rule() -> None:
-    weekend = rule(left_out=lambda due_at: "calendar:weekend" if due_at.weekday() > 4 else None)
-    fires = list(planned_fires(weekend, NINE, NINE + timedelta(days=7)))
+    holiday = CalendarRule("holidays", Days([date(2026, 11, 4)]), CalendarMode.SKIP)
+    fires = list(planned_fires(rule(calendar=holiday), NINE, NINE + timedelta(days=7)))
     assert len(fires) == 7 * 24
-    assert {fire.due_at.weekday() for fire in fires if fire.left_out} == {5, 6}
+    assert Counter(fire.left_out for fire in fires) == {None: 6 * 24, "calendar:holidays": 24}
 
 
 def test_a_window_of_millions_is_taken_bit_by_bit() -> None:

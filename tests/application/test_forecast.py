@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_application.workflow.document import parse_document
 from scheduler_application.workflow.root_queues import root_queues
 from scheduler_infrastructure.persistence.engine import Connection
+from tests.support.calendars import Days
 from tests.support.flows import flow
 from tests.support.world import ACTOR, World
 
@@ -78,6 +79,16 @@ async def test_jitter_counts_where_it_starts_also_what_it_holds_back(world: Worl
     starts = [NINE + timedelta(hours=hour) + later for hour in range(1, 6)]
     expected = Counter((at - begin) // MINUTE for at in starts if at < begin + timedelta(hours=4))
     assert spread(await forecast(world, 4)) == expected
+
+
+async def test_a_calendar_leaves_starts_out_and_a_missing_one_leaves_the_trigger_out(world: World) -> None:
+    world.calendars.listed |= {"closed": Days([date(2026, 11, 2)]), "gone": Days([])}
+    await deploy(world, "open", {**HOURLY, "calendar": {"skip": "closed"}})
+    await deploy(world, "lost", {**HOURLY, "calendar": {"skip": "gone"}})
+    assert (await forecast(world)).total == 9 + 23
+    del world.calendars.listed["gone"]
+    found = await forecast(world)
+    assert (found.total, found.starts[: 15 * 60]) == (9, [0] * 15 * 60)
 
 
 async def test_what_starts_nothing_is_not_counted(world: World) -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from scheduler_application.errors import LeadershipLost
 from scheduler_application.leading import Campaign, Leadership
+from scheduler_application.schedule.backfill_plan import BackfillCommand
 from tests.support.flows import LONG_AGO, failure, flow, lose
-from tests.support.world import World
+from tests.support.world import ACTOR, World
 
 LEASE, MARGIN = 6.0, 1.5
 
@@ -100,6 +102,7 @@ DUTIES: dict[str, Duty] = {
     "fire": lambda world, term: world.fire_due_schedules.execute(term),
     "wake": lambda world, term: world.wake_due_tasks.execute(term),
     "deadlines": lambda world, term: world.enforce_run_deadlines.execute(term),
+    "backfill": lambda world, term: world.advance_backfills.execute(term),
     "recover": lambda world, term: world.recover_lost_workers.execute(term),
     "relay": lambda world, term: world.relay_hints.execute(term),
 }
@@ -107,7 +110,7 @@ DUTIES: dict[str, Duty] = {
 
 async def work_for_every_duty(world: World) -> None:
     """A schedule that is due, a retry and a wait that are over, a run past its limit, a lost worker, a task without a
-    hint."""
+    hint, a backfill."""
     tasks = {
         "lost": {},
         "again": {"retry": {"attempts": 2, "delay": "1s"}},
@@ -122,6 +125,8 @@ async def work_for_every_duty(world: World) -> None:
     await world.write("update task_runs set state = 'ready', ready_at = $1 where task = 'idle'", LONG_AGO)
     await lose(world, world.worker_id)
     world.clock.advance(61)
+    now = world.clock.now()
+    await world.start_backfill.execute(BackfillCommand("flow", now - timedelta(minutes=2), now), ACTOR)
 
 
 async def snapshot(world: World) -> list[Any]:
@@ -133,6 +138,7 @@ async def snapshot(world: World) -> list[Any]:
         "triggers": "id",
         "ledger": "due_at",
         "workers": "id",
+        "backfills": "id",
     }
     return [
         [dict(row) for row in await world.rows(f"select * from {name} order by {by}")] for name, by in order.items()

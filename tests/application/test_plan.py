@@ -1,6 +1,6 @@
 """A plan says what a deploy at the same moment then does, and changes nothing itself."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from scheduler_application.schedule.plan import Plan, PlanCommand, TriggerPlan
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_application.workflow.changes import Change
 from scheduler_domain.errors import InvalidDefinition
+from tests.support.calendars import Days
 from tests.support.flows import flow
 from tests.support.world import ACTOR, World
 
@@ -191,6 +192,20 @@ async def test_paused_shadowed_and_quarantined_triggers(world: World) -> None:
     assert (again.creates_version, again.unchanged, totals(only(again))) == (False, False, (30, 0, 0, 0))
     await world.write("update triggers set error = null, expression = 'nonsense'")
     assert totals(only(await plan(world, document))) == (30, 0, 0, 0)
+
+
+async def test_a_calendar_takes_fire_times_away_and_one_that_is_missing_is_told(world: World) -> None:
+    world.calendars.listed["closed"] = Days([date(2026, 11, 3), date(2026, 11, 4)])
+    await world.deploy(flow(triggers=[NIGHTLY]))
+    closed = only(await plan(world, flow(triggers=[{**NIGHTLY, "calendar": {"skip": "closed"}}])))
+    assert totals(closed) == (0, 2, 0, 28)
+    shifted = only(await plan(world, flow(triggers=[{**NIGHTLY, "calendar": {"skip": "closed", "shift": "next"}}])))
+    assert totals(shifted) == (0, 2, 0, 28)
+    with pytest.raises(InvalidDefinition) as refusal:
+        await plan(world, flow(triggers=[{**NIGHTLY, "calendar": {"skip": "gone"}}]))
+    assert [(problem.code, problem.loc) for problem in refusal.value.problems] == [
+        ("unknown_calendar", ("triggers", 0, "calendar"))
+    ]
 
 
 async def test_the_version_is_the_one_that_the_deploy_then_makes_live(world: World) -> None:

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from scheduler_application.errors import NotFound, Rejected
+from scheduler_application.schedule.freeze import FreezeCommand
 from scheduler_application.schedule.manage import PauseCommand
 from scheduler_application.why import WhyCommand
+from scheduler_application.why_due import RULES
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_domain.run.outcome import Succeeded
+from scheduler_domain.schedule.dst import CLOCK_CHANGE, DST_SKIP
+from scheduler_domain.schedule.fire_policy import MisfirePolicy
+from scheduler_domain.schedule.policies import ON_TIME, TOO_LATE
 from tests.support.flows import failure, flow, lose, recover, results
 from tests.support.world import ACTOR, World
 
@@ -45,17 +50,23 @@ async def test_a_moment_is_explained_by_its_ledger_row(world: World) -> None:
     await world.deploy(flow(triggers=[{"schedule": "0 * * * *", "name": "hourly"}]))
     await fire(world, 3_600)
     (run,) = await world.rows("select id from runs")
-    text = f"hourly was due at 2026-11-02T10:00:00+00:00: fired as run {run['id']} (on_time)"
+    text = f"hourly was due at 2026-11-02T10:00:00+00:00: fired as run {run['id']} (on_time: it was decided in time)"
     assert await why(world, workflow="flow", at=TEN) == [("fired", text)]
     assert await codes(world, workflow="flow", at=TEN + timedelta(minutes=30)) == ["not_due"]
+    assert await codes(world, workflow="flow", at=TEN + timedelta(hours=1)) == ["ahead"]
+    world.clock.advance(3_600)
     assert await codes(world, workflow="flow", at=TEN + timedelta(hours=1)) == ["undecided"]
+    assert await codes(world, workflow="flow", at=TEN - timedelta(hours=1)) == ["not_deployed_then"]
 
 
 async def test_a_moment_that_was_missed_skipped_or_paused_says_by_which_rule(world: World) -> None:
     await world.deploy(flow(triggers=[{"schedule": "0 * * * *", "name": "hourly"}]))
     await fire(world, 3 * 3_600)
     assert await why(world, workflow="flow", at=TEN) == [
-        ("missed", "hourly was due at 2026-11-02T10:00:00+00:00: missed (misfire:fire_once)")
+        (
+            "missed",
+            f"hourly was due at 2026-11-02T10:00:00+00:00: missed (misfire:fire_once: {RULES['misfire:fire_once']})",
+        )
     ]
 
 
@@ -114,7 +125,7 @@ async def test_open_tasks_say_what_they_wait_for(world: World) -> None:
     texts = {text.split()[0]: text for _, text in found[1:]}
     assert "no live worker serves the queue nowhere" in texts["lonely"]
     assert "waits for a worker of the queue default" in texts["ready"]
-    assert texts["blocked"] == "blocked waits for what it needs"
+    assert texts["blocked"] == "blocked waits for ready (queued)"
     assert "waits until 2026-11-02" in texts["pause"]
     assert "waits for the run" in texts["call"]
     assert "is tried again at" in texts["again"]
@@ -160,3 +171,30 @@ async def test_items_are_told_apart(world: World) -> None:
     await world.claim()
     labels = {text.split()[0] for _, text in await why(world, run_id=run_id, task="each")}
     assert labels == {"each", "each[0]", "each[1]"}
+
+
+async def test_a_run_that_waits_names_the_run_that_holds_its_slot(world: World) -> None:
+    await world.deploy(flow(triggers=[{"every": "1m", "overlap": "queue", "name": "each"}]))
+    await fire(world, 60)
+    await fire(world, 60)
+    first, second = [row["id"] for row in await world.rows("select id from runs order by id")]
+    assert (await why(world, run_id=second))[1] == ("slot", f"it waits for a slot of flow, held by run {first}")
+
+
+async def test_a_frozen_trigger_says_until_when_and_why(world: World) -> None:
+    await world.deploy(flow(triggers=[{"schedule": "0 * * * *", "name": "hourly"}], labels=["pay"]))
+    ends_at = TEN + timedelta(hours=5)
+    await world.freeze_schedules.execute(FreezeCommand("stock-taking", ends_at, label="pay"), ACTOR)
+    await fire(world, 3_600)
+    held = (
+        f"workflows labelled pay are frozen until {ends_at.isoformat()} (stock-taking); then the misfire policy decides"
+    )
+    assert await why(world, workflow="flow") == [("frozen", f"hourly has been due since {TEN.isoformat()}: {held}")]
+    assert await why(world, workflow="flow", at=TEN) == [("frozen", f"hourly is due at {TEN.isoformat()}: {held}")]
+    await fire(world, 5 * 3_600)
+    assert await codes(world, workflow="flow", at=TEN) == ["missed"]
+
+
+def test_every_rule_of_the_ledger_has_words() -> None:
+    domain = {ON_TIME, CLOCK_CHANGE, DST_SKIP, TOO_LATE, *(policy.rule for policy in MisfirePolicy)}
+    assert domain <= RULES.keys()

@@ -81,3 +81,53 @@ def test_workers_and_queues_are_listed(orrery: CommandLine, server: CannedServer
     assert "w1      node-1  active  3/8   default, gpu  0.1.0" in orrery("workers").out
     assert "gpu    4        3        1        8" in orrery("queues").out
     assert json.loads(orrery("queues", "--json").out) == {"items": [queue]}
+
+
+FREEZE: dict[str, Any] = {
+    "id": RUN,
+    "label": None,
+    "reason": "stock-taking",
+    "starts_at": "2026-12-24T12:00:00Z",
+    "ends_at": "2026-12-27T06:00:00Z",
+    "lifted_at": None,
+    "created_at": "2026-12-01T12:00:00Z",
+    "created_by": "key:admin",
+    "held": 3,
+}
+
+
+def test_schedules_are_frozen_listed_and_unfrozen(orrery: CommandLine, server: CannedServer) -> None:
+    server.on("POST /freezes", (201, FREEZE))
+    server.on("GET /freezes", (200, {"items": [FREEZE], "next_cursor": None}))
+    server.on(f"POST /freezes/{RUN}/lift", (200, {**FREEZE, "lifted_at": "2026-12-25T00:00:00Z"}))
+    said = orrery("freeze", "--reason", "stock-taking", "--until", "2026-12-27T07:00:00+01:00").out
+    assert said == f"{RUN}: the project frozen until 2026-12-27 06:00:00Z\n"
+    assert json.loads(server.received[0].body) == {
+        "reason": "stock-taking",
+        "ends_at": "2026-12-27T06:00:00+00:00",
+        "starts_at": None,
+        "label": None,
+    }
+    assert "stock-taking" in orrery("freezes").out
+    assert json.loads(orrery("freezes", "--json").out)["items"] == [FREEZE]
+    assert orrery("unfreeze", RUN).out == f"{RUN}: over since 2026-12-25 00:00:00Z\n"
+
+
+def test_a_freeze_may_last_a_span_from_a_start(orrery: CommandLine, server: CannedServer) -> None:
+    server.on("POST /freezes", (201, {**FREEZE, "label": "payroll"}))
+    start = "2026-12-24T12:00:00Z"
+    said = orrery("freeze", "--reason", "x", "--since", start, "--span", "1d12h", "--label", "payroll").out
+    assert "label payroll frozen" in said
+    assert json.loads(server.received[0].body)["ends_at"] == "2026-12-26T00:00:00+00:00"
+
+
+def test_a_freeze_wants_one_end(orrery: CommandLine) -> None:
+    until = ["--until", "2026-12-27T06:00:00Z"]
+    for argv in (
+        [],
+        [*until, "--span", "1h"],
+        ["--until", "soon"],
+        ["--span", "soon"],
+        ["--span", "1h", "--since", "x"],
+    ):
+        assert orrery("freeze", "--reason", "x", *argv).code == 2

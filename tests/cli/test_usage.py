@@ -45,7 +45,7 @@ def test_help_lists_every_command_that_there_is(orrery: CommandLine) -> None:
     assert finished.code == 0
     for commands in COMMANDS.values():
         assert all(f"  {name}: " in finished.out for name in commands)
-    assert "backfill" not in finished.out
+    assert "forecast" not in finished.out
 
 
 def test_config_shows_every_setting_and_no_secret(orrery: CommandLine) -> None:

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from scheduler_domain.schedule.dst import CLOCK_CHANGE
+from scheduler_domain.schedule.steps import Lost
 from scheduler_domain.schedule.timetable import parse_timetable, preview
 
 
@@ -199,8 +201,8 @@ def test_a_day_lost_to_a_correction_is_reported_with_an_instant_that_is_never_du
     timetable = parse_timetable("schedule", "0 0,12 * * *", "Pacific/Apia")
     step = timetable.step_after(datetime(2011, 12, 29, 22, 30, tzinfo=UTC))
     assert step.at == datetime(2011, 12, 30, 10, tzinfo=UTC)
-    assert step.lost == (datetime(2011, 12, 30, 9, 59, 59, 999999, tzinfo=UTC),)
-    assert timetable.next_after(step.lost[0]) == step.at
+    assert step.lost == (Lost(datetime(2011, 12, 30, 9, 59, 59, 999999, tzinfo=UTC), CLOCK_CHANGE),)
+    assert timetable.next_after(step.lost[0].at) == step.at
 
 
 def test_a_wildcard_loses_nothing_to_a_correction() -> None:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler_domain.schedule.dst import CLOCK_CHANGE
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import (
-    CLOCK_CHANGE,
     MAX_DECISIONS,
     ON_TIME,
     Decisions,
@@ -15,7 +15,8 @@ from scheduler_domain.schedule.policies import (
     DueOutcome,
     decide_due,
 )
-from scheduler_domain.schedule.timetable import Timetable, parse_timetable
+from scheduler_domain.schedule.steps import Timetable
+from scheduler_domain.schedule.timetable import parse_timetable
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MINUTELY = parse_timetable("schedule", "* * * * *", "UTC")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from scheduler_application.schedule.fire_changes import (
     no_fires,
     told,
 )
+from scheduler_domain.schedule.calendar import CalendarMode, CalendarRule, Shift
 from scheduler_domain.schedule.fire_policy import FirePolicy
 
 LIMIT = 400
@@ -30,8 +31,15 @@ ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asi
 BEGINNINGS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))
 
 
+class OddDays:
+    """`Calendar`."""
+
+    def contains(self, day: date) -> bool:
+        return bool(day.day % 2)
+
+
 @st.composite
-def rules(draw: st.DrawFn, left_out: bool = True) -> FireRule:
+def rules(draw: st.DrawFn, calendar: bool = True) -> FireRule:
     kind = draw(st.sampled_from(["schedule", "schedule", "every", "at"]))
     anchor = draw(BEGINNINGS)
     if kind == "schedule":
@@ -43,8 +51,9 @@ def rules(draw: st.DrawFn, left_out: bool = True) -> FireRule:
         expression = anchor.isoformat()
     policy = FirePolicy(jitter=timedelta(seconds=draw(st.sampled_from([0, 0, 600, 86_400]))))
     rule = FireRule(kind, expression, draw(st.sampled_from(ZONES)), policy, anchor, draw(st.sampled_from("ab")))
-    if left_out and draw(st.booleans()):
-        return replace(rule, left_out=lambda due_at: "calendar:odd" if due_at.day % 2 else None)
+    if calendar and draw(st.booleans()):
+        mode = draw(st.sampled_from(CalendarMode))
+        return replace(rule, calendar=CalendarRule("odd", OddDays(), mode, draw(st.sampled_from([None, *Shift]))))
     return rule
 
 
@@ -90,7 +99,7 @@ def check_told(changes: FireChanges, found: Differences) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(rules(left_out=False), BEGINNINGS, st.integers(1, 200))
+@given(rules(calendar=False), BEGINNINGS, st.integers(1, 200))
 def test_a_window_that_is_cut_off_has_all_that_is_due_up_to_its_end(
     rule: FireRule, begin: datetime, limit: int
 ) -> None:

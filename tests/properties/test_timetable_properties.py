@@ -15,7 +15,8 @@ from scheduler_domain.schedule.cron_parsing import parse_cron
 from scheduler_domain.schedule.cron_timetable import CronTimetable
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import DueDecision, decide_due
-from scheduler_domain.schedule.timetable import Timetable, parse_timetable
+from scheduler_domain.schedule.steps import Timetable
+from scheduler_domain.schedule.timetable import parse_timetable
 
 MINUTE = timedelta(minutes=1)
 ZONES = sorted(available_timezones() - {"Factory", "localtime", "posixrules"})

@@ -16,6 +16,8 @@ from scheduler_application.run.announce import Announcer
 from scheduler_application.run.control import EnforceRunDeadlines, StopRuns
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.backfill_plan import BackfillCommand
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -27,7 +29,7 @@ from scheduler_domain.run.outcome import Failed, TaskError
 from scheduler_infrastructure.telemetry.untraced import Untraced
 from tests.services.stage import ONE_TASK, Stage
 from tests.support.observed_store import ObservedStore
-from tests.support.world import Low
+from tests.support.world import ACTOR, Low
 
 EVERY_MINUTE = {"workflow": "tick", "triggers": [{"every": "1m"}], "tasks": {"only": {"shell": "true"}}}
 
@@ -46,9 +48,12 @@ class Running:
         self.campaign = Campaign(store, clock, metrics, world.ids.new(), lease_seconds=6.0, margin_seconds=1.5)
         self.dispatcher = Dispatcher(
             campaign=self.campaign,
-            fire=FireDueSchedules(store, engine, clock, says, metrics, Untraced()),
+            fire=FireDueSchedules(store, engine, world.calendars, clock, says, metrics, Untraced()),
             wake=WakeDueTasks(store, engine, clock, says),
             deadlines=EnforceRunDeadlines(store, StopRuns(store, engine, clock, says), clock),
+            backfills=AdvanceBackfills(
+                store, engine, world.calendars, clock, says, metrics, Untraced(), StopRuns(store, engine, clock, says)
+            ),
             next_due=NextDue(store),
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
@@ -133,7 +138,8 @@ async def test_an_idle_leader_does_not_poll(stage: Stage) -> None:
             elapsed += max(step, 0.0)
             stage.clock.advance(step)
             await running.store.settled()
-        # 30 renewals, 12 looks of four transactions, 12 of the relay, 15 of recovery, 6 of the watchdog.
+        # 30 renewals, 12 looks of four transactions, 12 of the relay, 12 for backfills, 15 of recovery, 6 of the
+        # watchdog.
         assert running.store.transactions - before < 140
 
 
@@ -143,6 +149,43 @@ async def test_a_deploy_wakes_the_leader_before_its_next_look(stage: Stage) -> N
         await stage.clock.slept_on(5.0)
         await stage.world.deploy({**EVERY_MINUTE, "triggers": [{"every": "1s"}]})
         await stage.clock.slept_on(1.0)
+
+
+async def _backfilled(stage: Stage, hours: int, most: int) -> str:
+    """A backfill of the last hours of a new workflow; its id."""
+    hourly = {**EVERY_MINUTE, "workflow": "hourly", "triggers": [{"schedule": "0 * * * *"}]}
+    await stage.world.deploy(hourly)
+    now = stage.clock.now()
+    command = BackfillCommand("hourly", now - timedelta(hours=hours), now, max_parallel=most)
+    return (await stage.world.start_backfill.execute(command, ACTOR)).id
+
+
+async def test_a_backfill_begins_at_once_and_follows_its_runs(stage: Stage) -> None:
+    async with dispatching(stage) as running:
+        await running.leads()
+        await stage.clock.slept_on(5.0)
+        backfill_id = await _backfilled(stage, hours=4, most=2)
+        await running.until(lambda: _has_runs(stage, 2))
+        await stage.world.work()
+        assert await _turn(stage, running, lambda: _has_runs(stage, 4), 2.0) <= 1.0
+        await stage.world.work()
+
+        async def finished() -> bool:
+            view = await stage.world.reader.backfill(ACTOR.project, backfill_id)
+            return view is not None and view.state == "finished"
+
+        assert await _turn(stage, running, finished, 2.0) <= 1.0
+
+
+async def test_a_backfill_under_way_makes_no_schedule_late(stage: Stage) -> None:
+    async with dispatching(stage) as running:
+        await running.leads()
+        await _backfilled(stage, hours=4, most=2)
+        await running.until(lambda: _has_runs(stage, 2))
+        await stage.world.deploy(EVERY_MINUTE)
+        due_at = (await stage.world.rows("select min(next_at) as next_at from triggers"))[0]["next_at"]
+        await _turn(stage, running, lambda: _has_runs(stage, 3), 61)
+        assert stage.clock.now() - due_at < timedelta(milliseconds=5)
 
 
 async def test_only_one_of_two_leads_and_the_other_takes_over_at_once_when_it_stops(stage: Stage) -> None:

@@ -37,8 +37,17 @@ from scheduler_application.run.record import RecordOutcomes, Report
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.backfill_orders import (
+    CancelBackfill,
+    PauseBackfill,
+    ResumeBackfill,
+    StartBackfill,
+)
+from scheduler_application.schedule.backfill_plan import PlanBackfill
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.forecast import ForecastStarts
+from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
@@ -70,6 +79,7 @@ from scheduler_infrastructure.persistence.schema import migrate
 from scheduler_infrastructure.persistence.store import SqlStore
 from scheduler_infrastructure.telemetry.metrics import PrometheusMetrics
 from scheduler_infrastructure.telemetry.untraced import Untraced
+from tests.support.calendars import ListedCalendars
 from tests.support.clock import ManualClock
 
 ACTOR = Actor("key:tester00", DEFAULT_PROJECT)
@@ -104,9 +114,10 @@ class World:
         hub, store, reader, ids, metrics, tracer = self.hub, self.store, self.reader, self.ids, self.metrics, Untraced()
         self.engine = engine = Engine(Definitions(), ids, Low(), variables)
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics, sleep=at_once)
+        self.calendars = ListedCalendars()
         self.save_draft = SaveDraft(store, reader, clock, ids)
         self.edit_task = EditTask(store, reader, clock, ids)
-        self.deploy_workflow = DeployWorkflow(store, reader, clock, ids, hub.signals)
+        self.deploy_workflow = DeployWorkflow(store, reader, self.calendars, clock, ids, hub.signals)
         self.undeploy_workflow = UndeployWorkflow(store, reader, clock)
         self.enable_workflow = EnableWorkflow(store, reader, clock)
         self.disable_workflow = DisableWorkflow(store, reader, clock)
@@ -122,12 +133,19 @@ class World:
         self.read_logs = ReadLogs(self.logs, reader)
         self.claim_tasks = ClaimTasks(store, engine, clock, metrics)
         self.record_outcomes = RecordOutcomes(store, engine, clock, says, metrics)
+        self.freeze_schedules = FreezeSchedules(store, reader, clock, self.engine.ids)
+        self.lift_freeze = LiftFreeze(store, reader, clock, hub.signals)
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)
         self.resume_triggers = ResumeTriggers(store, reader, clock, hub.signals)
         self.preview_schedule = PreviewSchedule(clock)
-        self.next_fires = NextFires(reader, clock)
-        self.plan_workflow = PlanWorkflow(store, clock)
-        self.forecast_starts = ForecastStarts(SqlForecasts(self.database, guard), reader, clock)
+        self.plan_backfill = PlanBackfill(store, reader, engine, self.calendars, clock)
+        self.start_backfill = StartBackfill(store, reader, clock, ids, hub.signals, self.plan_backfill)
+        self.pause_backfill = PauseBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
+        self.next_fires = NextFires(store, reader, self.calendars, clock)
+        self.plan_workflow = PlanWorkflow(store, self.calendars, clock)
+        self.forecast_starts = ForecastStarts(SqlForecasts(self.database, guard), store, reader, self.calendars, clock)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
@@ -137,7 +155,10 @@ class World:
         self.ensure_admin = EnsureAdmin(store, clock)
         self.idempotency_keys = IdempotencyKeys(store, clock)
         self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
-        self.fire_due_schedules = FireDueSchedules(store, engine, clock, says, metrics, tracer)
+        self.fire_due_schedules = FireDueSchedules(store, engine, self.calendars, clock, says, metrics, tracer)
+        self.advance_backfills = AdvanceBackfills(
+            store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs
+        )
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

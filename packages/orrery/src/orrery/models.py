@@ -16,6 +16,7 @@ class Workflow(TypedDict):
     id: str
     name: str
     description: str
+    labels: list[str]
     enabled: bool
     live_version: int | None
     created_at: str
@@ -49,6 +50,20 @@ class Trigger(TypedDict):
     due_at: str | None
     next_at: str | None
     last_due_at: str | None
+
+
+class Freeze(TypedDict):
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: str
+    ends_at: str
+    lifted_at: str | None
+    created_at: str
+    created_by: str
+    held: int
 
 
 class Deployment(TypedDict):
@@ -101,7 +116,31 @@ class Run(TypedDict):
     tasks_left: int
     tasks_failed: int
     error: dict[str, Any] | None
+    backfill_id: str | None
     tasks: list[TaskRun] | None
+
+
+class Backfill(TypedDict):
+    """``runs`` (how many are in each state) only where one backfill was asked for."""
+
+    id: str
+    workflow: str
+    trigger: str
+    from_at: str
+    to_at: str
+    only_missing: bool
+    max_parallel: int
+    priority: str
+    state: str
+    reason: str | None
+    next_at: str | None
+    total: int
+    started: int
+    skipped: int
+    created_at: str
+    created_by: str
+    finished_at: str | None
+    runs: dict[str, int] | None
 
 
 class LogLine(TypedDict):
@@ -277,6 +316,24 @@ class Queue(TypedDict):
     oldest_ready_at: str | None
     workers: int
     slots: int
+
+
+class BackfillPreview(TypedDict):
+    """What a backfill would come to; seconds are ``None`` where no run has succeeded yet."""
+
+    workflow: str
+    trigger: str
+    from_at: str
+    to_at: str
+    due_times: int
+    missing: int
+    to_start: int
+    first_at: str | None
+    last_at: str | None
+    at_a_time: int
+    mean_run_seconds: float | None
+    expected_seconds: float | None
+    queues: list[Queue]
 
 
 FINAL_RUN_STATES = frozenset({"succeeded", "failed", "cancelled", "timed_out"})

@@ -6,10 +6,13 @@ from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from orrery.models import (
+    Backfill,
+    BackfillPreview,
     Deployment,
     Explanation,
     Fire,
     Forecast,
+    Freeze,
     LogPage,
     PageOf,
     Plan,
@@ -102,10 +105,14 @@ def start_run(workflow: str, inputs: Mapping[str, Any] | None = None) -> Call[St
 
 
 def list_runs(
-    workflow: str | None = None, state: str | None = None, limit: int = 50, cursor: str | None = None
+    workflow: str | None = None,
+    state: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+    backfill: str | None = None,
 ) -> Call[PageOf[Run]]:
     """Newest first."""
-    query = {"workflow": workflow, "state": state, "limit": limit, "cursor": cursor}
+    query = {"workflow": workflow, "state": state, "limit": limit, "cursor": cursor, "backfill": backfill}
     return Call("GET", "/runs", _whole, query)
 
 
@@ -129,6 +136,20 @@ def resume(workflow: str) -> Call[list[Trigger]]:
     return Call("POST", _path("workflows", workflow, "resume"), _items)
 
 
+def freeze(reason: str, ends_at: str, starts_at: str | None = None, label: str | None = None) -> Call[Freeze]:
+    body = {"reason": reason, "ends_at": ends_at, "starts_at": starts_at, "label": label}
+    return Call("POST", "/freezes", _whole, json=body)
+
+
+def list_freezes(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Freeze]]:
+    """Newest first."""
+    return Call("GET", "/freezes", _whole, {"limit": limit, "cursor": cursor})
+
+
+def lift_freeze(freeze: str) -> Call[Freeze]:
+    return Call("POST", _path("freezes", freeze, "lift"), _whole)
+
+
 def next_fires(workflow: str, count: int = 10) -> Call[list[TriggerFires]]:
     return Call("GET", _path("workflows", workflow, "next"), _items, {"count": count})
 
@@ -147,6 +168,66 @@ def explain(
 def preview(schedule: str, timezone: str = "UTC", after: str | None = None, count: int = 10) -> Call[list[Fire]]:
     query = {"schedule": schedule, "timezone": timezone, "after": after, "count": count}
     return Call("GET", "/schedules/preview", lambda answer: cast(list[Fire], answer["fires"]), query)
+
+
+def start_backfill(
+    workflow: str,
+    start: str,
+    end: str,
+    trigger: str | None = None,
+    only_missing: bool = False,
+    max_parallel: int = 1,
+    priority: str = "low",
+) -> Call[Backfill]:
+    """Runs for the due times of a schedule from ``start`` on and before ``end``."""
+    return Call(
+        "POST",
+        "/backfills",
+        _whole,
+        json=_backfill_body(workflow, start, end, trigger, only_missing, max_parallel, priority),
+    )
+
+
+def preview_backfill(
+    workflow: str,
+    start: str,
+    end: str,
+    trigger: str | None = None,
+    only_missing: bool = False,
+    max_parallel: int = 1,
+    priority: str = "low",
+) -> Call[BackfillPreview]:
+    """What `start_backfill` would come to."""
+    body = _backfill_body(workflow, start, end, trigger, only_missing, max_parallel, priority)
+    return Call("POST", "/backfills", _whole, json={**body, "dry_run": True})
+
+
+def _backfill_body(
+    workflow: str, start: str, end: str, trigger: str | None, only_missing: bool, max_parallel: int, priority: str
+) -> dict[str, Any]:
+    body = {"workflow": workflow, "from": start, "to": end, "only_missing": only_missing}
+    return {**body, "max_parallel": max_parallel, "priority": priority, **({"trigger": trigger} if trigger else {})}
+
+
+def list_backfills(workflow: str | None = None, limit: int = 50, cursor: str | None = None) -> Call[PageOf[Backfill]]:
+    """Newest first."""
+    return Call("GET", "/backfills", _whole, {"workflow": workflow, "limit": limit, "cursor": cursor})
+
+
+def get_backfill(backfill: str) -> Call[Backfill]:
+    return Call("GET", _path("backfills", backfill), _whole)
+
+
+def pause_backfill(backfill: str) -> Call[Backfill]:
+    return Call("POST", _path("backfills", backfill, "pause"), _whole)
+
+
+def resume_backfill(backfill: str) -> Call[Backfill]:
+    return Call("POST", _path("backfills", backfill, "resume"), _whole)
+
+
+def cancel_backfill(backfill: str) -> Call[Backfill]:
+    return Call("POST", _path("backfills", backfill, "cancel"), _whole)
 
 
 def list_workers() -> Call[list[Worker]]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from scheduler_application.actor import Actor
 from scheduler_application.errors import NotFound, Rejected
 from scheduler_application.paging import PageRequest
-from scheduler_application.ports.reading import LedgerView, Reader, RunView, TaskRunView, TriggerView, WorkflowView
+from scheduler_application.ports.reading import FreezeView, Reader, RunView, TaskRunView, TriggerView, WorkflowView
 from scheduler_application.ports.time import Clock
+from scheduler_application.why_due import NEAR, fact, ledger_fact, moment_fact, trigger_fact
 from scheduler_application.workflow.authoring import seen
 from scheduler_domain.run.states import FINAL_RUN_STATES, RunState, TaskState
 
@@ -52,24 +53,35 @@ class Explain:
     async def _workflow(self, name: str, at: datetime | None, actor: Actor) -> Explanation:
         workflow = await seen(self._reader, name, actor)
         triggers = await self._reader.triggers(actor.project, workflow.id)
-        span = timedelta(minutes=1)
         page = await self._reader.ledger(
             actor.project,
             PageRequest(LEDGER_ROWS),
             workflow=workflow.id,
-            due_from=None if at is None else at - span,
-            due_to=None if at is None else at + span,
+            due_from=None if at is None else at - NEAR,
+            due_to=None if at is None else at + NEAR,
         )
-        facts = [_ledger_fact(row) for row in page.items]
+        facts = [ledger_fact(row) for row in page.items]
         if at is not None:
-            facts = facts or [_nothing_due(workflow, triggers, at)]
+            facts = facts or [
+                moment_fact(workflow, triggers, await self._freezes(triggers, actor), at, self._clock.now())
+            ]
         else:
-            facts = (
-                _standing(workflow)
-                + [_trigger_fact(trigger, self._clock.now()) for trigger in sorted(triggers, key=_by_hand)]
-                + facts
-            )
+            freezes = await self._freezes(triggers, actor)
+            now = self._clock.now()
+            standing = [
+                trigger_fact(one, freezes.get(one.frozen_by or ""), now) for one in sorted(triggers, key=_by_hand)
+            ]
+            facts = _standing(workflow) + standing + facts
         return _explained(facts, f"nothing is known of {workflow.name}: it has no trigger and was never due")
+
+    async def _freezes(self, triggers: Sequence[TriggerView], actor: Actor) -> dict[str, FreezeView]:
+        """The freezes that hold one of the triggers and are not over, by id."""
+        found = {}
+        for freeze_id in {trigger.frozen_by for trigger in triggers} - {None}:
+            freeze = await self._reader.freeze(actor.project, freeze_id or "")
+            if freeze is not None and freeze.lifted_at is None:
+                found[freeze.id] = freeze
+        return found
 
     async def _run(self, run_id: str, task: str | None, actor: Actor) -> Explanation:
         run = await self._reader.run(actor.project, run_id)
@@ -79,25 +91,37 @@ class Explain:
         if task is not None and not tasks:
             raise NotFound(f"the run has no task '{task[:100]}'")
         facts = [_origin(run)] if task is None else []
-        facts += await self._waiting(run)
+        facts += await self._waiting(run, actor)
         if run.state not in FINAL_RUN_STATES or task is not None:
-            facts += [await self._task_fact(run, one, actor) for one in tasks if task is not None or _is_open(one)]
+            asked = [one for one in tasks if task is not None or _is_open(one)]
+            needs = await self._needs(run, actor) if any(one.state == TaskState.BLOCKED for one in asked) else {}
+            facts += [await self._task_fact(run, one, needs.get(one.task, []), actor) for one in asked]
         else:
             facts += [_failure(one) for one in tasks if one.error is not None and one.state != TaskState.SKIPPED]
         return _explained(facts, f"the run is {run.state}")
 
-    @staticmethod
-    async def _waiting(run: RunView) -> list[dict[str, Any]]:
+    async def _waiting(self, run: RunView, actor: Actor) -> list[dict[str, Any]]:
         if run.state != RunState.PENDING:
             return []
-        return [_fact("slot", f"it waits for a slot of the concurrency of {run.workflow}", run_id=run.id)]
+        holders = await self._reader.slot_holders(actor.project, run.id)
+        held = f", held by run {', '.join(holders)}" if holders else ""
+        return [fact("slot", f"it waits for a slot of {run.workflow}{held}", run_id=run.id, held_by=holders)]
 
-    async def _task_fact(self, run: RunView, task: TaskRunView, actor: Actor) -> dict[str, Any]:
+    async def _needs(self, run: RunView, actor: Actor) -> dict[str, list[str]]:
+        """The needs of each task as the run's version has them; nothing where the workflow is gone."""
+        workflow = await self._reader.workflow(actor.project, run.workflow)
+        version = None
+        if workflow is not None:
+            version = await self._reader.version(actor.project, workflow.id, run.version)
+        content = (version.definition or {}) if version is not None else {}
+        return {key: task.get("needs", []) for key, task in content.get("tasks", {}).items()}
+
+    async def _task_fact(self, run: RunView, task: TaskRunView, needs: Sequence[str], actor: Actor) -> dict[str, Any]:
         label = task.task if task.item_index is None else f"{task.task}[{task.item_index}]"
         about = {"task_run_id": task.id, "task": task.task, "state": task.state}
         match task.state:
             case TaskState.BLOCKED:
-                text = f"{label} waits for what it needs"
+                text = f"{label} waits for {_upstream(run, needs)}"
             case TaskState.READY | TaskState.QUEUED:
                 text = await self._queue_text(label, task, actor)
             case TaskState.RETRYING:
@@ -112,7 +136,7 @@ class Explain:
                 text = f"{label} was skipped by {_message(task)}"
             case _:
                 text = f"{label} {task.state}" + (f": {_message(task)}" if task.error is not None else "")
-        return _fact(f"task_{task.state}", text, run_id=run.id, **about)
+        return fact(f"task_{task.state}", text, run_id=run.id, **about)
 
     async def _queue_text(self, label: str, task: TaskRunView, actor: Actor) -> str:
         queue = next((one for one in await self._reader.queues(actor.project) if one.name == task.queue), None)
@@ -126,34 +150,11 @@ def _explained(facts: list[dict[str, Any]], otherwise: str) -> Explanation:
     return Explanation(facts[0]["text"] if facts else otherwise, facts)
 
 
-def _fact(code: str, text: str, **about: Any) -> dict[str, Any]:
-    return {"code": code, "text": text, **about}
-
-
-def _ledger_fact(row: LedgerView) -> dict[str, Any]:
-    due = row.due_at.isoformat()
-    started = f" as run {row.run_id}" if row.run_id is not None else ""
-    text = f"{row.trigger} was due at {due}: {row.outcome}{started} ({row.rule})"
-    return _fact(row.outcome, text, due_at=due, rule=row.rule, run_id=row.run_id, trigger=row.trigger)
-
-
-def _nothing_due(workflow: WorkflowView, triggers: Sequence[TriggerView], at: datetime) -> dict[str, Any]:
-    upcoming = [
-        trigger
-        for trigger in triggers
-        if trigger.next_at is not None and abs(trigger.next_at - at) <= timedelta(minutes=1)
-    ]
-    if upcoming:
-        text = f"{upcoming[0].name} is due at {upcoming[0].next_at} and has not been decided yet"
-        return _fact("undecided", text, trigger=upcoming[0].name)
-    return _fact("not_due", f"no trigger of {workflow.name} was due within a minute of {at.isoformat()}")
-
-
 def _standing(workflow: WorkflowView) -> list[dict[str, Any]]:
     if workflow.live_version is None:
-        return [_fact("not_deployed", f"{workflow.name} is not deployed: nothing starts it")]
+        return [fact("not_deployed", f"{workflow.name} is not deployed: nothing starts it")]
     if not workflow.enabled:
-        return [_fact("disabled", f"{workflow.name} is disabled: nothing starts it")]
+        return [fact("disabled", f"{workflow.name} is disabled: nothing starts it")]
     return []
 
 
@@ -162,31 +163,25 @@ def _by_hand(trigger: TriggerView) -> bool:
     return trigger.kind == "manual"
 
 
-def _trigger_fact(trigger: TriggerView, now: datetime) -> dict[str, Any]:
-    about = {"trigger": trigger.name, "next_at": None if trigger.next_at is None else trigger.next_at.isoformat()}
-    if trigger.error is not None:
-        return _fact("quarantined", f"{trigger.name} cannot be evaluated: {trigger.error}", **about)
-    if trigger.paused:
-        return _fact("paused", f"{trigger.name} is paused", **about)
-    if trigger.kind == "manual":
-        return _fact("manual", f"{trigger.name} fires by hand only", **about)
-    if trigger.next_at is None:
-        return _fact("over", f"{trigger.name} has no due time any more", **about)
-    if trigger.next_at < now:
-        return _fact(
-            "late", f"{trigger.name} has been due since {trigger.next_at}: no dispatcher has decided it", **about
-        )
-    return _fact("next", f"{trigger.name} is due next at {trigger.next_at.isoformat()}", **about)
-
-
 def _origin(run: RunView) -> dict[str, Any]:
+    if run.backfill_id is not None and run.due_at is not None:
+        text = f"it was started by the backfill {run.backfill_id} for the due time {run.due_at.isoformat()}"
+        return fact("backfill", text, run_id=run.id, backfill_id=run.backfill_id, due_at=run.due_at.isoformat())
     if run.due_at is not None:
-        return _fact(
-            "fired", f"it was started because {run.trigger} was due at {run.due_at.isoformat()}", run_id=run.id
-        )
+        return fact("fired", f"it was started because {run.trigger} was due at {run.due_at.isoformat()}", run_id=run.id)
     if run.parent_run_id is not None:
-        return _fact("child", f"it was started by run {run.parent_run_id}", run_id=run.id)
-    return _fact("started", f"it was started by {run.started_by} at {run.created_at.isoformat()}", run_id=run.id)
+        return fact("child", f"it was started by run {run.parent_run_id}", run_id=run.id)
+    return fact("started", f"it was started by {run.started_by} at {run.created_at.isoformat()}", run_id=run.id)
+
+
+def _upstream(run: RunView, needs: Sequence[str]) -> str:
+    """The needs that are not final, with their states."""
+    open_ones = [
+        f"{one.task} ({one.state})"
+        for one in run.tasks or []
+        if one.task in needs and one.item_index is None and _is_open(one)
+    ]
+    return ", ".join(open_ones) or "what it needs"
 
 
 def _is_open(task: TaskRunView) -> bool:
@@ -194,7 +189,7 @@ def _is_open(task: TaskRunView) -> bool:
 
 
 def _failure(task: TaskRunView) -> dict[str, Any]:
-    return _fact(
+    return fact(
         f"task_{task.state}", f"{task.task} {task.state}: {_message(task)}", task_run_id=task.id, task=task.task
     )
 

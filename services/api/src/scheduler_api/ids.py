@@ -12,8 +12,16 @@ def task_run_id_of(text: str) -> TaskRunId:
     return TaskRunId(_canonical(text, "task run"))
 
 
+def freeze_id_of(text: str) -> str:
+    return _canonical(text, "freeze")
+
+
 def worker_id_of(text: str) -> WorkerId:
     return WorkerId(_canonical(text, "worker"))
+
+
+def backfill_id_of(text: str) -> str:
+    return _canonical(text, "backfill")
 
 
 def _canonical(text: str, noun: str) -> str:

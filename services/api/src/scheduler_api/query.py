@@ -3,23 +3,25 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from starlette.requests import Request
 
 from scheduler_api.errors import refused
+from scheduler_api.instants import INSTANT_EXPECTED, parse_instant
 from scheduler_application.paging import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from scheduler_domain.errors import Problem
 from scheduler_domain.run.states import RunState
 
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+ -]\d\d:\d\d)")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
-_YEARS = range(1970, 2200)
 
 
-class _Wrong(Exception):
+class WrongValue(Exception):
+    """Text that is not a value of the parameter's kind."""
+
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         self.message = message
@@ -28,7 +30,7 @@ class _Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """``read`` turns the text into the value, or raises `_Wrong`; ``schema`` and ``description`` are for OpenAPI."""
+    """``read`` turns the text into the value, or raises `WrongValue`; ``schema``, ``description`` are for OpenAPI."""
 
     name: str
     description: str
@@ -59,7 +61,7 @@ class Query:
             given = request.query_params.getlist(parameter.name)
             try:
                 values[parameter.name] = _value(parameter, given)
-            except _Wrong as wrong:
+            except WrongValue as wrong:
                 problems.append(Problem(("query", parameter.name), wrong.code, f"{parameter.name}: {wrong.message}"))
         if problems:
             raise refused(problems)
@@ -85,20 +87,20 @@ def _value(parameter: Parameter, given: Sequence[str]) -> Any:
     if not given:
         return parameter.default
     if any(_UNPRINTABLE.search(text) for text in given):
-        raise _Wrong("control_character", "must not contain control characters")
+        raise WrongValue("control_character", "must not contain control characters")
     if parameter.repeats:
         return parameter.read(",".join(given))
     if len(given) > 1:
-        raise _Wrong("duplicate_parameter", "is given more than once")
+        raise WrongValue("duplicate_parameter", "is given more than once")
     return parameter.read(given[0])
 
 
 def text(name: str, description: str, *, shortest: int = 1, longest: int = 200) -> Parameter:
     def read(value: str) -> str:
         if len(value) < shortest:
-            raise _Wrong("too_short", "must not be empty")
+            raise WrongValue("too_short", "must not be empty")
         if len(value) > longest:
-            raise _Wrong("too_long", f"takes at most {longest} characters")
+            raise WrongValue("too_long", f"takes at most {longest} characters")
         return value
 
     return Parameter(name, description, {"type": "string", "minLength": shortest, "maxLength": longest}, read)
@@ -107,9 +109,9 @@ def text(name: str, description: str, *, shortest: int = 1, longest: int = 200) 
 def integer(name: str, description: str, *, low: int, high: int, default: int) -> Parameter:
     def read(value: str) -> int:
         if not _INTEGER.fullmatch(value):
-            raise _Wrong("integer_expected", f"expected an integer from {low} to {high}")
+            raise WrongValue("integer_expected", f"expected an integer from {low} to {high}")
         if not low <= int(value) <= high:
-            raise _Wrong("number_out_of_range", f"must be from {low} to {high}")
+            raise WrongValue("number_out_of_range", f"must be from {low} to {high}")
         return int(value)
 
     schema = {"type": "integer", "minimum": low, "maximum": high, "default": default}
@@ -119,10 +121,21 @@ def integer(name: str, description: str, *, low: int, high: int, default: int) -
 def flag(name: str, description: str) -> Parameter:
     def read(value: str) -> bool:
         if value not in ("true", "false"):
-            raise _Wrong("boolean_expected", "expected true or false")
+            raise WrongValue("boolean_expected", "expected true or false")
         return value == "true"
 
     return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
+
+
+def choice(name: str, description: str, kind: type[StrEnum]) -> Parameter:
+    accepted = [option.value for option in kind]
+
+    def read(value: str) -> StrEnum:
+        if value not in accepted:
+            raise WrongValue("not_in_list", f"expected one of: {', '.join(accepted)}")
+        return kind(value)
+
+    return Parameter(name, description, {"type": "string", "enum": accepted}, read)
 
 
 def instant(name: str, description: str) -> Parameter:
@@ -131,19 +144,11 @@ def instant(name: str, description: str) -> Parameter:
 
 def read_instant(value: str) -> datetime:
     """An ISO 8601 instant with its offset, as UTC."""
-    wrong = _Wrong(
-        "invalid_instant", "expected an instant with an offset, like 2026-03-29T01:00:00Z, from 1970 to 2199"
-    )
-    if not _INSTANT.fullmatch(value):
-        raise wrong
-    try:
-        # A plus sign that was not encoded arrives as a space.
-        moment = datetime.fromisoformat(value.replace(" ", "+"))
-    except ValueError:
-        raise wrong from None
-    if moment.year not in _YEARS:
-        raise wrong
-    return moment.astimezone(UTC)
+    # A plus sign that was not encoded arrives as a space.
+    moment = parse_instant(value.replace(" ", "+"))
+    if moment is None:
+        raise WrongValue("invalid_instant", INSTANT_EXPECTED)
+    return moment
 
 
 def run_states(name: str) -> Parameter:
@@ -152,7 +157,7 @@ def run_states(name: str) -> Parameter:
     def read(value: str) -> tuple[str, ...]:
         states = tuple(dict.fromkeys(value.split(",")))
         if any(state not in accepted for state in states):
-            raise _Wrong("not_in_list", f"expected states out of: {', '.join(accepted)}")
+            raise WrongValue("not_in_list", f"expected states out of: {', '.join(accepted)}")
         return states
 
     schema = {"type": "array", "items": {"type": "string", "enum": accepted}}

@@ -11,6 +11,7 @@ from scheduler_application.ports.time import Clock, Randomness
 from scheduler_application.run.control import EnforceRunDeadlines
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -42,6 +43,7 @@ class Dispatcher:
     fire: FireDueSchedules
     wake: WakeDueTasks
     deadlines: EnforceRunDeadlines
+    backfills: AdvanceBackfills
     next_due: NextDue
     relay: RelayHints
     recover: RecoverLostWorkers
@@ -79,6 +81,7 @@ class Duty:
 
 def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
     relaying = _Relaying(dispatcher.relay)
+    backfilling = _Backfilling(dispatcher.backfills)
     return (
         Duty(
             (
@@ -89,6 +92,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
             _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
             woken=True,
         ),
+        Duty((Step("backfill", backfilling.work),), backfilling.pause, woken=True),
         Duty((Step("relay", relaying.work),), relaying.pause),
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
@@ -129,6 +133,34 @@ class _Relaying:
 
     async def pause(self, done: int | None) -> float:
         return RELAY_SECONDS if self._any_open or done is None else LOOK_SECONDS
+
+
+class _Backfilling:
+    """Looks soon after runs were started and then ever later, so that short runs follow one another quickly and long
+    ones cost little; seldom where no backfill is open, and at once when something may have changed."""
+
+    def __init__(self, backfills: AdvanceBackfills) -> None:
+        self._backfills = backfills
+        self._any_open = False
+        self._looked = False
+        self._pause = FIRST_PAUSE_SECONDS
+
+    async def work(self, leadership: Leadership) -> int:
+        advanced = await self._backfills.execute(leadership)
+        self._any_open = advanced.any_open
+        self._looked = True
+        return advanced.done
+
+    async def pause(self, done: int | None) -> float:
+        looked, self._looked = self._looked, False
+        if done is None:
+            return LONGEST_PAUSE_SECONDS
+        if not looked:
+            return 0.0
+        if not self._any_open:
+            return LOOK_SECONDS
+        self._pause = FIRST_PAUSE_SECONDS if done else min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        return self._pause
 
 
 async def _recovering(_done: int | None) -> float:

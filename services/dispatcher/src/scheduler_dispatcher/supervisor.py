@@ -50,7 +50,7 @@ class Supervisor:
         self._leading = asyncio.Event()
         self._stopping = False
         self._vacant = asyncio.Event()
-        self._due_earlier = asyncio.Event()
+        self._due_earlier: list[asyncio.Event] = []
         self._steps: set[asyncio.Task[int]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,7 +111,8 @@ class Supervisor:
             try:
                 async for _ in self._dispatcher.signals.dispatcher_wakes():
                     backoff.reset()
-                    self._due_earlier.set()
+                    for due_earlier in self._due_earlier:
+                        due_earlier.set()
                     self._vacant.set()
             except ApplicationError as error:
                 _log.warning("no wake-ups are heard just now", reason=str(error))
@@ -128,13 +129,17 @@ class Supervisor:
     # --- The leader's duties --------------------------------------------------------------------------------------
 
     async def _perform(self, duty: Duty) -> None:
+        due_earlier = asyncio.Event()
+        if duty.woken:
+            self._due_earlier.append(due_earlier)
         while True:
             term = await self._term(duty)
+            due_earlier.clear()
             done: int | None = 0
             for step in duty.steps:
                 found = await self._do(step, term)
                 done = None if done is None or found is None else done + found
-            await self._pause(duty, done)
+            await self._pause(duty, done, due_earlier)
 
     async def _term(self, duty: Duty) -> Leadership:
         """The present term, when there is one of the age that ``duty`` asks for."""
@@ -189,15 +194,15 @@ class Supervisor:
         finally:
             task.cancel()
 
-    async def _pause(self, duty: Duty, done: int | None) -> None:
+    async def _pause(self, duty: Duty, done: int | None, due_earlier: asyncio.Event) -> None:
         """Until the next pass; cut short as often as something may be due earlier."""
         woken = True
         while woken and self._leading.is_set():
             seconds = await self._seconds(duty, done)
             if not duty.woken:
                 return await self._sleep(seconds)
-            self._due_earlier.clear()
-            woken = await set_within(self._due_earlier, seconds, self._sleep)
+            woken = await set_within(due_earlier, seconds, self._sleep)
+            due_earlier.clear()
             done = 0
         return None
 

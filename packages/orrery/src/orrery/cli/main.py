@@ -14,7 +14,20 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, forecast, logs, plan, runs, schedules, servers, why, workers, workflows
+from orrery.cli import (
+    backfills,
+    definitions,
+    forecast,
+    freezes,
+    logs,
+    plan,
+    runs,
+    schedules,
+    servers,
+    why,
+    workers,
+    workflows,
+)
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -46,6 +59,11 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "forecast": forecast.forecast,
         "pause": schedules.pause,
         "resume": schedules.resume,
+        "freeze": freezes.freeze,
+        "freezes": freezes.freezes,
+        "unfreeze": freezes.unfreeze,
+        "backfill": backfills.backfill,
+        "backfills": backfills.backfills,
     },
     "Workers": {
         "workers": workers.workers,
@@ -66,7 +84,6 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
 NOT_AVAILABLE = [
     "approve",
     "reject",
-    "backfill",
     "events",
     "replay",
     "import",

@@ -96,6 +96,7 @@ async def runs(
     *,
     workflow: str | None = None,
     state: str | None = None,
+    backfill: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
     json: Flag = False,
@@ -109,6 +110,8 @@ async def runs(
         Only those of this workflow.
     state
         Only those in this state, e.g. running or failed.
+    backfill
+        Only those that this backfill started.
     limit
         At most so many, from 1 to 200.
     cursor
@@ -117,7 +120,7 @@ async def runs(
         Print JSON.
     """
     async with session.client() as client:
-        page = await client.list_runs(workflow, state, limit, cursor)
+        page = await client.list_runs(workflow, state, limit, cursor, backfill)
     if json:
         return session.out.json(page)
     rows = [

@@ -1,11 +1,12 @@
 """The clock: next, pause, resume."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from orrery.cli.failures import CommandFailed, UsageError
+from orrery.cli.instants import read_instant
 from orrery.cli.output import moment
 from orrery.cli.session import Flag, Here
 from orrery.models import Fire, Trigger
@@ -20,6 +21,8 @@ async def next_fires(
     schedule: str | None = None,
     timezone: str = "UTC",
     after: str | None = None,
+    gap: Literal["run_after", "skip"] | None = None,
+    repeat: Literal["once", "twice"] | None = None,
     n: Annotated[int, Parameter(name=("-n", "--n"))] = 10,
     json: Flag = False,
     session: Here,
@@ -36,6 +39,10 @@ async def next_fires(
         Time zone of the schedule, e.g. Europe/Berlin.
     after
         Due times after this instant, e.g. 2026-03-29T00:00:00Z; now where none is given.
+    gap
+        With --schedule: what becomes of local times that a clock change leaves out.
+    repeat
+        With --schedule: what becomes of local times that a clock change repeats.
     n
         How many, from 1 to 100.
     json
@@ -46,9 +53,10 @@ async def next_fires(
     if not 1 <= n <= MAX_FIRES:
         raise UsageError(f"-n must be a whole number from 1 to {MAX_FIRES}")
     if schedule is not None:
-        return _print_fires(_preview(schedule, timezone, _instant(after), n), json, session)
-    if after is not None or timezone != "UTC":
-        raise UsageError("--after and --timezone belong to --schedule")
+        moment_after = datetime.now(UTC) if after is None else read_instant(after, "--after")
+        return _print_fires(_preview(schedule, timezone, moment_after, n, gap, repeat), json, session)
+    if (after, gap, repeat, timezone) != (None, None, None, "UTC"):
+        raise UsageError("--after, --gap, --repeat and --timezone belong to --schedule")
     async with session.client() as client:
         forecasts = await client.next_fires(name or "", n)
     if json:
@@ -57,30 +65,22 @@ async def next_fires(
     session.out.table(("trigger", "at (UTC)", "local", "note"), rows, empty="never: no live trigger of the clock")
 
 
-def _preview(schedule: str, timezone: str, after: datetime, count: int) -> list[Fire]:
+def _preview(
+    schedule: str, timezone: str, after: datetime, count: int, gap: str | None, repeat: str | None
+) -> list[Fire]:
     from scheduler_domain.errors import InvalidDefinition
+    from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
     from scheduler_domain.schedule.timetable import preview
 
+    dst = DstPolicy(None if gap is None else GapRule(gap), None if repeat is None else RepeatRule(repeat))
     try:
-        fires = preview("schedule", schedule, timezone, after, count)
+        fires = preview("schedule", schedule, timezone, after, count, dst=dst)
     except InvalidDefinition as error:
         raise CommandFailed(*(problem.message for problem in error.problems)) from error
     return [
         {"at": fire.at.isoformat().replace("+00:00", "Z"), "local": fire.local.isoformat(), "note": fire.note}
         for fire in fires
     ]
-
-
-def _instant(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError("--after must be an instant such as 2026-03-29T00:00:00Z") from error
-    if instant.tzinfo is None:
-        raise UsageError("--after needs an offset, e.g. 2026-03-29T00:00:00Z or 2026-03-29T02:00:00+02:00")
-    return instant.astimezone(UTC)
 
 
 def _print_fires(fires: list[Fire], json: bool, session: Here) -> None:

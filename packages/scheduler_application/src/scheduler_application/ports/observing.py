@@ -25,7 +25,8 @@ class Metrics(Protocol):
     def published(self, hints: int, failed: bool) -> None: ...
 
     def batch(self, name: str, size: int, seconds: float) -> None:
-        """A group commit (``start``, ``claim``, ``record``, ``fire``) took ``size`` items in ``seconds``."""
+        """A group commit (``start``, ``claim``, ``record``, ``fire``, ``backfill``) took ``size`` items in
+        ``seconds``."""
         ...
 
 

@@ -18,10 +18,12 @@ from scheduler_application.ports.rows import (
     DueTrigger,
     Freeze,
     GroupCount,
+    HeldBackfill,
     HeldKey,
     LedgerRow,
     LiveWorkflow,
     LockedRun,
+    NewBackfill,
     NewRun,
     NewTaskRun,
     OwnedTask,
@@ -39,6 +41,7 @@ from scheduler_application.ports.rows import (
     WorkerRow,
 )
 from scheduler_domain.run.states import TaskState
+from scheduler_domain.schedule.backfill import BackfillEvent
 
 
 class RunWrites(Protocol):
@@ -271,9 +274,52 @@ class TriggerWrites(Protocol):
         ...
 
 
+class BackfillWrites(Protocol):
+    async def insert(self, row: NewBackfill) -> bool:
+        """Whether it is new: an earlier try may have been committed and its answer lost."""
+        ...
+
+    async def unfinished(self, project_id: str) -> int: ...
+
+    async def overlapping(self, row: NewBackfill) -> str | None:
+        """Another backfill of the same trigger that is not over and whose range meets the row's; its id."""
+        ...
+
+    async def open(self, limit: int) -> list[str]:
+        """Backfills that the leader has something to do with: running or cancelling, the oldest first."""
+        ...
+
+    async def lock(self, backfill_id: str) -> HeldBackfill | None:
+        """The backfill, held until the end of the transaction."""
+        ...
+
+    async def live_runs(self, backfill_id: str) -> int: ...
+
+    async def stoppable_runs(self, backfill_id: str, limit: int) -> list[str]:
+        """Its live runs that nobody is stopping yet."""
+        ...
+
+    async def covered(self, trigger_id: str, besides: str | None, due_ats: Sequence[datetime]) -> set[datetime]:
+        """Which of ``due_ats`` have a run: one that the trigger started, or one of a backfill of the trigger that was
+        not cancelled. The runs of the backfill ``besides`` do not count."""
+        ...
+
+    async def advance(self, backfill_id: str, next_at: datetime | None, started: int, skipped: int) -> None:
+        """Moves a locked backfill on, and adds to its counters."""
+        ...
+
+    async def move(self, backfill_id: str, event: BackfillEvent, reason: str | None, now: datetime) -> None:
+        """Writes the state that ``event`` gives a locked backfill, where it is in one from which that is allowed."""
+        ...
+
+
 class FreezeWrites(Protocol):
     async def active(self, now: datetime) -> list[Freeze]:
         """The freezes of all projects that hold at ``now``."""
+        ...
+
+    async def ahead(self, project_id: str, now: datetime) -> int:
+        """How many freezes of a project are not over."""
         ...
 
     async def insert(self, freeze: Freeze) -> bool:
@@ -363,6 +409,8 @@ class Transaction(Protocol):
     def triggers(self) -> TriggerWrites: ...
     @property
     def freezes(self) -> FreezeWrites: ...
+    @property
+    def backfills(self) -> BackfillWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

@@ -13,6 +13,8 @@ class WorkflowView:
     id: str
     name: str
     description: str
+    labels: list[str]
+    """Of the live version."""
     enabled: bool
     live_version: int | None
     created_at: datetime
@@ -60,6 +62,21 @@ class TriggerView:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeView:
+    """``label`` is ``None`` for the whole project; ``held`` says how many triggers wait for its end."""
+
+    id: str
+    label: str | None
+    reason: str
+    starts_at: datetime
+    ends_at: datetime
+    lifted_at: datetime | None
+    created_at: datetime
+    created_by: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     id: str
     workflow: str
@@ -80,6 +97,8 @@ class RunView:
     error: dict[str, Any] | None
     parent_run_id: str | None
     rerun_of: str | None
+    backfill_id: str | None = None
+    """The backfill that started it for ``due_at``."""
     tasks: list["TaskRunView"] | None = None
     """Only on the view of one run; at most 1,000 task runs (`RunReader.task_runs` pages through all)."""
 
@@ -162,12 +181,43 @@ class QueueView:
 
 
 @dataclass(frozen=True, slots=True)
+class BackfillView:
+    id: str
+    workflow: str
+    trigger: str
+    from_at: datetime
+    to_at: datetime
+    """The range ends before this instant."""
+    only_missing: bool
+    max_parallel: int
+    priority: str
+    state: str
+    """``running``, ``paused``, ``cancelling``, ``cancelled`` or ``finished``."""
+    reason: str | None
+    """Why it is paused."""
+    next_at: datetime | None
+    """Due times before this instant are handled; ``None`` when all are."""
+    total: int
+    """How many due times the range had when the backfill was made."""
+    started: int
+    skipped: int
+    """Due times that had a run already."""
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    runs: dict[str, int] | None = None
+    """How many of its runs are in each state; only on the view of one backfill."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     workflow: str | None = None
     states: Sequence[str] = ()
     trigger: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    backfill: str | None = None
+    """The id of a backfill."""
 
 
 class Reader(Protocol):
@@ -189,6 +239,10 @@ class Reader(Protocol):
     async def run(self, project: str, run_id: str) -> RunView | None: ...
     async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]: ...
     async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None: ...
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        """The ids of runs that hold the slot for which a run waits; at most ten."""
+        ...
+
     async def ledger(
         self,
         project: str,
@@ -201,5 +255,19 @@ class Reader(Protocol):
         """Latest due time first."""
         ...
 
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        """The newest first."""
+        ...
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        """Those that are not over, the one that ends last first; at most a thousand."""
+        ...
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None: ...
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        """Newest first."""
+        ...
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

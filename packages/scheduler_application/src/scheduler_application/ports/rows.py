@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from scheduler_domain.run.states import RunState, TaskState
+from scheduler_domain.schedule.backfill import BackfillState
 
 NO_ITEM = -1
 """``item_index`` of a task run that is not an item of a ``for_each``."""
@@ -45,6 +46,7 @@ class NewRun(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     deadline_at: datetime | None
+    backfill_id: str | None
 
 
 class NewTaskRun(NamedTuple):
@@ -327,7 +329,7 @@ class HeldKey(NamedTuple):
 class DueTrigger(NamedTuple):
     """A trigger whose time has come. ``policy`` and ``labels`` (the workflow's) are JSON text; ``due_at`` is its first
     due time that is not decided. Due times up to ``skip_until`` belong to a pause that is over, and those since
-    ``frozen_from`` to a freeze that is."""
+    ``frozen_at`` to a freeze that is."""
 
     id: str
     project_id: str
@@ -340,7 +342,7 @@ class DueTrigger(NamedTuple):
     anchor_at: datetime
     due_at: datetime
     skip_until: datetime | None
-    frozen_from: datetime | None
+    frozen_at: datetime | None
     frozen_until: datetime | None
     labels: str
     version_id: str | None
@@ -382,6 +384,52 @@ class LedgerRow(NamedTuple):
     run_id: str | None
     decided_at: datetime
     epoch: int
+
+
+class NewBackfill(NamedTuple):
+    """A row of ``backfills``: due times of a trigger from ``from_at`` on and before ``to_at``. ``priority`` is a rank;
+    ``next_at`` is the first moment from which due times are not handled, ``total`` how many the range has."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    trigger_id: str
+    from_at: datetime
+    to_at: datetime
+    only_missing: bool
+    max_parallel: int
+    priority: int
+    state: BackfillState
+    next_at: datetime
+    total: int
+    created_at: datetime
+    created_by: str
+
+
+class HeldBackfill(NamedTuple):
+    """A locked backfill with its trigger and its workflow as they are now. ``next_at`` is ``None`` when every due time
+    is handled; ``version_id`` is the live version's, ``None`` where nothing is deployed; ``active`` says whether that
+    version has the trigger."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    trigger_id: str
+    to_at: datetime
+    only_missing: bool
+    max_parallel: int
+    priority: int
+    state: BackfillState
+    next_at: datetime | None
+    trigger: str
+    kind: str
+    expression: str
+    timezone: str
+    policy: str
+    anchor_at: datetime
+    active: bool
+    version_id: str | None
+    enabled: bool
 
 
 class WorkerRow(NamedTuple):

@@ -47,6 +47,7 @@ class RunRequest:
     timeout: float | None = None
     slot: Slot | None = None
     concurrency: Concurrency | None = None
+    backfill_id: str | None = None
 
 
 class Begun(NamedTuple):
@@ -200,6 +201,7 @@ def _plan(request: RunRequest, state: RunState, now: datetime, ids: Ids) -> _Pla
         created_at=now,
         started_at=now if running else None,
         deadline_at=None if timeout is None else now + timedelta(seconds=timeout),
+        backfill_id=request.backfill_id,
     )
     return _Plan(
         run,

@@ -1,24 +1,23 @@
 """One trigger in a firing pass: what its due times come to, and the runs that they ask for."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scheduler_application.errors import NotFound
 from scheduler_application.json_values import json_value
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Tracer
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.ports.rows import DueTrigger, Freeze, LedgerRow, TriggerMove
 from scheduler_application.run.begin import Begun, RunRequest, in_its_slot, in_its_turn
-from scheduler_application.run.definitions import Version
 from scheduler_application.run.open_runs import Engine
-from scheduler_application.run.scope import run_scope
-from scheduler_application.schedule.policy_text import policy_of
-from scheduler_domain.schedule.fire_policy import FirePolicy, MisfirePolicy, OverlapPolicy
-from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due, nothing_left_out
+from scheduler_application.schedule.due_run import DueRun, request_for
+from scheduler_application.workflow.live_triggers import calendar_rule, left_out_by
+from scheduler_application.workflow.policy_text import policy_of
+from scheduler_domain.schedule.calendar import Calendar
+from scheduler_domain.schedule.fire_policy import FirePolicy, OverlapPolicy
+from scheduler_domain.schedule.jitter import jitter_of
+from scheduler_domain.schedule.policies import Decisions, DueOutcome, decide_due
 from scheduler_domain.schedule.timetable import parse_timetable
-from scheduler_domain.schedule.zones import zone_named
-from scheduler_domain.workflow.parameters import resolve_inputs
 
 MAX_QUEUED = 100
 """How many runs of one trigger ``overlap: queue`` keeps waiting and running."""
@@ -77,7 +76,7 @@ class DueTimes:
 
     def _rule(self, rule: str, due_at: datetime) -> str:
         """What a freeze kept from firing on time is said to be decided by the freeze, not by a misfire."""
-        start, end = self.trigger.frozen_from, self.trigger.frozen_until
+        start, end = self.trigger.frozen_at, self.trigger.frozen_until
         if rule != self.policy.misfire.rule or start is None or end is None:
             return rule
         frozen = start <= due_at + self.spread < end
@@ -94,30 +93,51 @@ def freezing(trigger: DueTrigger, freezes: list[Freeze]) -> Freeze | None:
     return None
 
 
+class _Remembered:
+    """`Calendars` of one transaction: each is asked for once, however many triggers use it."""
+
+    def __init__(self, calendars: Calendars) -> None:
+        self._calendars = calendars
+        self._known: dict[tuple[str, str], Calendar] = {}
+
+    async def calendar(self, tx: Transaction, project: str, name: str) -> Calendar:
+        if (project, name) not in self._known:
+            self._known[project, name] = await self._calendars.calendar(tx, project, name)
+        return self._known[project, name]
+
+
 class DueDecider:
     """Decides the due times of triggers in one transaction at one moment."""
 
-    def __init__(self, tx: Transaction, engine: Engine, tracer: Tracer, now: datetime) -> None:
+    def __init__(self, tx: Transaction, engine: Engine, calendars: Calendars, tracer: Tracer, now: datetime) -> None:
         self._tx = tx
         self._engine = engine
+        self._calendars = _Remembered(calendars)
         self._tracer = tracer
         self._now = now
 
     async def decide(self, trigger: DueTrigger, limit: int) -> DueTimes:
         """At most ``limit`` due times and a few more; raises what parsing and inputs raise."""
         policy = policy_of(trigger.policy)
+        calendar = await calendar_rule(self._calendars, self._tx, trigger.project_id, policy)
         timetable = parse_timetable(
-            trigger.kind, trigger.expression, trigger.timezone, anchor=trigger.anchor_at, seed=trigger.id
+            trigger.kind,
+            trigger.expression,
+            trigger.timezone,
+            anchor=trigger.anchor_at,
+            seed=trigger.id,
+            dst=policy.dst,
+            calendar=calendar,
         )
-        spread = timedelta(0)
+        spread = jitter_of(trigger.id, policy.jitter)
         decisions = decide_due(
             timetable,
             trigger.due_at,
             self._now - spread,
-            MisfirePolicy(policy.misfire),
+            policy.misfire,
             limit=limit,
             max_lateness=policy.max_lateness,
-            left_out=_left_out(),
+            left_out=left_out_by(calendar, trigger.timezone),
         )
         due = DueTimes(trigger, policy, spread, decisions)
         for decision in decisions.rows:
@@ -134,44 +154,11 @@ class DueDecider:
     async def _request(self, due: DueTimes, due_at: datetime) -> RunRequest:
         trigger = due.trigger
         version = await self._engine.definitions.get(self._tx, trigger.version_id or "")
-        definition = next((one for one in version.definition.triggers if one.name == trigger.name), None)
-        if definition is None:
-            raise NotFound(f"version {version.number} has no trigger '{trigger.name}'")
-        run_id = self._engine.ids.new()
-        local = due_at.astimezone(zone_named(trigger.timezone)).isoformat()
-        scope = self._scope(version, run_id, trigger.name, local)
-        given = {name: template.render(scope) for name, template in definition.inputs.items()}
-        request = RunRequest(
-            run_id=run_id,
-            project_id=trigger.project_id,
-            version=version,
-            inputs=resolve_inputs(version.definition.inputs, given, scope),
-            started_by=f"trigger:{trigger.name}",
-            traceparent=self._tracer.start_trace("fire"),
-            trigger_id=trigger.id,
-            due_at=due_at,
-            scheduled_for=local,
-        )
+        due_run = DueRun(trigger.project_id, trigger.name, trigger.timezone, due_at, f"trigger:{trigger.name}")
+        request = replace(request_for(due_run, version, self._engine, self._tracer, self._now), trigger_id=trigger.id)
         if due.policy.overlap.in_turn:
             return in_its_turn(request, trigger.id, due.policy.overlap)
         return in_its_slot(request, self._now, self._engine.variables)
-
-    def _scope(self, version: Version, run_id: str, trigger: str, local: str) -> dict[str, object]:
-        return {
-            "vars": self._engine.variables,
-            "run": run_scope(
-                run_id=run_id,
-                workflow=version.definition.name,
-                started_by=f"trigger:{trigger}",
-                scheduled_for=local,
-                created_at=self._now,
-                failed=False,
-            ),
-        }
-
-
-def _left_out() -> Callable[[datetime], str | None]:
-    return nothing_left_out
 
 
 def _refusal(trigger: DueTrigger, policy: FirePolicy) -> str | None:

@@ -1,16 +1,18 @@
 """The planned fires of a trigger: what the clock will ask of it in a window, one after the other in order of time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from scheduler_application.schedule.policy_text import policy_of
+from scheduler_application.workflow.live_triggers import left_out_by
+from scheduler_application.workflow.policy_text import policy_of
+from scheduler_domain.schedule.calendar import CalendarRule
 from scheduler_domain.schedule.fire_policy import FirePolicy
 from scheduler_domain.schedule.jitter import jitter_of
-from scheduler_domain.schedule.policies import nothing_left_out
-from scheduler_domain.schedule.timetable import Timetable, parse_timetable
+from scheduler_domain.schedule.steps import Timetable
+from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.schedule.zones import zone_named
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 
@@ -29,8 +31,8 @@ class PlannedFire(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FireRule:
-    """All that decides when one trigger fires. ``seed`` is its identity, ``anchor`` the phase of an interval;
-    ``left_out`` names the rule that leaves a due time out."""
+    """All that decides when one trigger fires. ``seed`` is its identity, ``anchor`` the phase of an interval,
+    ``calendar`` the one that its policy uses."""
 
     kind: str
     expression: str
@@ -38,7 +40,7 @@ class FireRule:
     policy: FirePolicy
     anchor: datetime
     seed: str
-    left_out: Callable[[datetime], str | None] = nothing_left_out
+    calendar: CalendarRule | None = None
 
     @property
     def spread(self) -> timedelta:
@@ -57,19 +59,28 @@ class FireRule:
 
     def timetable(self) -> Timetable:
         """Raises `InvalidDefinition`."""
-        return parse_timetable(self.kind, self.expression, self.timezone, anchor=self.anchor, seed=self.seed)
+        return parse_timetable(
+            self.kind,
+            self.expression,
+            self.timezone,
+            anchor=self.anchor,
+            seed=self.seed,
+            dst=self.policy.dst,
+            calendar=self.calendar,
+        )
 
 
-def rule_of_row(row: Mapping[str, Any]) -> FireRule:
+def rule_of_row(row: Mapping[str, Any], calendar: CalendarRule | None = None) -> FireRule:
     """The rule of a stored trigger of the clock; raises what `policy_of` raises."""
-    return FireRule(
-        row["kind"], row["expression"], row["timezone"], policy_of(row["policy"]), row["anchor_at"], row["id"]
-    )
+    policy = policy_of(row["policy"])
+    return FireRule(row["kind"], row["expression"], row["timezone"], policy, row["anchor_at"], row["id"], calendar)
 
 
-def rule_of_definition(trigger: TriggerDefinition, anchor: datetime, seed: str) -> FireRule:
+def rule_of_definition(
+    trigger: TriggerDefinition, anchor: datetime, seed: str, calendar: CalendarRule | None = None
+) -> FireRule:
     """The rule that a trigger of the clock has once it is deployed under the identity ``seed``."""
-    return FireRule(trigger.kind.value, trigger.expression, trigger.timezone, trigger.policy, anchor, seed)
+    return FireRule(trigger.kind.value, trigger.expression, trigger.timezone, trigger.policy, anchor, seed, calendar)
 
 
 def planned_fires(
@@ -82,9 +93,10 @@ def planned_fires(
     """
     timetable = timetable or rule.timetable()
     spread = rule.spread
+    left_out = left_out_by(rule.calendar, rule.timezone)
     due = timetable.next_after(after)
     while due is not None and due <= until:
-        yield PlannedFire(due, due + spread, rule.left_out(due))
+        yield PlannedFire(due, due + spread, left_out(due))
         due = timetable.next_after(due)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from scheduler_application.errors import ApplicationError
 from scheduler_application.leading import Leadership
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Metrics, Tracer
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.rows import DueTrigger
@@ -32,6 +33,7 @@ class FireDueSchedules:
         self,
         store: Store,
         engine: Engine,
+        calendars: Calendars,
         clock: Clock,
         announcer: Announcer,
         metrics: Metrics,
@@ -39,6 +41,7 @@ class FireDueSchedules:
     ) -> None:
         self._store = store
         self._engine = engine
+        self._calendars = calendars
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics
@@ -108,7 +111,7 @@ class FireDueSchedules:
         self, tx: Transaction, found: Iterable[DueTrigger], now: datetime
     ) -> tuple[list[DueTimes], bool]:
         """The decisions, and whether there was room for all of ``found``."""
-        decider = DueDecider(tx, self._engine, self._tracer, now)
+        decider = DueDecider(tx, self._engine, self._calendars, self._tracer, now)
         decided: list[DueTimes] = []
         room = DECIDED_AT_ONCE
         for trigger in found:

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heapreplace
 
 from scheduler_application.actor import Actor
-from scheduler_application.errors import Rejected
+from scheduler_application.errors import NotFound, Rejected
 from scheduler_application.json_values import json_value
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.forecasting import ForecastReader, PlannedTrigger
+from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, WorkerView
 from scheduler_application.ports.time import Clock
 from scheduler_application.schedule.expansion import (
@@ -22,9 +24,13 @@ from scheduler_application.schedule.expansion import (
 )
 from scheduler_application.schedule.load import Load, crowded_minutes, load_of
 from scheduler_application.schedule.spreading import Advice, PlannedSchedule, advise
+from scheduler_application.workflow.live_triggers import calendar_rule
+from scheduler_application.workflow.policy_text import policy_of
 from scheduler_application.workflow.root_queues import root_queues
 from scheduler_domain.errors import DomainError
-from scheduler_domain.schedule.timetable import Timetable
+from scheduler_domain.schedule.calendar import CalendarRule
+from scheduler_domain.schedule.fire_policy import CalendarUse, FirePolicy
+from scheduler_domain.schedule.steps import Timetable
 from scheduler_domain.workflow.definition import TriggerKind
 
 MAX_HOURS = 7 * 24
@@ -104,14 +110,20 @@ class _Facts:
     queues: Mapping[str, frozenset[str]]
     seconds: Mapping[str, float]
     workers: Sequence[WorkerView]
+    calendars: Mapping[CalendarUse, CalendarRule | None]
+    """``None``: there is no such calendar."""
 
 
 class ForecastStarts:
     """The planned starts of the project. What is paused, disabled or only a shadow starts nothing and is not in it."""
 
-    def __init__(self, forecasts: ForecastReader, reader: Reader, clock: Clock) -> None:
+    def __init__(
+        self, forecasts: ForecastReader, store: Store, reader: Reader, calendars: Calendars, clock: Clock
+    ) -> None:
         self._forecasts = forecasts
+        self._store = store
         self._reader = reader
+        self._calendars = calendars
         self._clock = clock
         self._queues: dict[str, frozenset[str]] = {}
 
@@ -129,7 +141,27 @@ class ForecastStarts:
         for some in _portions({trigger.workflow_id for trigger in found}):
             seconds |= await self._forecasts.mean_seconds(some, RECENT_RUNS)
         workers = [worker for worker in await self._reader.workers() if worker.state == "active"]
-        return _Facts(found, len(found) > MAX_TRIGGERS, queues, seconds, workers)
+        calendars = await self._calendars_of(project, found)
+        return _Facts(found, len(found) > MAX_TRIGGERS, queues, seconds, workers, calendars)
+
+    async def _calendars_of(
+        self, project: str, triggers: Sequence[PlannedTrigger]
+    ) -> dict[CalendarUse, CalendarRule | None]:
+        used = {policy.calendar: policy for trigger in triggers if (policy := _policy(trigger)) is not None}
+        policies = {use: policy for use, policy in used.items() if use is not None}
+        if not policies:
+            return {}
+
+        async def resolve(tx: Transaction) -> dict[CalendarUse, CalendarRule | None]:
+            return {use: await self._resolved(tx, project, policy) for use, policy in policies.items()}
+
+        return await self._store.transact(resolve)
+
+    async def _resolved(self, tx: Transaction, project: str, policy: FirePolicy) -> CalendarRule | None:
+        try:
+            return await calendar_rule(self._calendars, tx, project, policy)
+        except NotFound:
+            return None
 
     async def _queues_of(self, version_ids: set[str]) -> dict[str, frozenset[str]]:
         """By version; a version never changes, so what was read once is kept."""
@@ -141,6 +173,14 @@ class ForecastStarts:
             self._queues.clear()
         self._queues |= known
         return known
+
+
+def _policy(trigger: PlannedTrigger) -> FirePolicy | None:
+    """``None`` where it cannot be read: the leader puts the trigger aside when it is due."""
+    try:
+        return policy_of(trigger.policy)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _portions(ids: set[str]) -> Iterator[Sequence[str]]:
@@ -247,11 +287,16 @@ class _Forecaster:
         for trigger in self._facts.triggers:
             if self._queue is not None and self._queue not in self._facts.queues.get(trigger.version_id, ()):
                 continue
+            policy = _policy(trigger)
+            use = None if policy is None else policy.calendar
+            calendar = None if use is None else self._facts.calendars[use]
+            if policy is None or (use is not None and calendar is None):
+                continue
+            rule = rule_of_row(trigger._asdict(), calendar)
             try:
-                rule = rule_of_row(trigger._asdict())
                 timetable = self._timetable(rule)
-            except (DomainError, ValueError, KeyError, TypeError):
-                continue  # the leader puts it aside when it is due
+            except (DomainError, ValueError):
+                continue  # as above: the leader puts it aside
             if not rule.policy.shadow:
                 yield _Expanded(trigger, rule, timetable, [])
 
@@ -265,7 +310,7 @@ class _Forecaster:
         if rule.hashed:
             return rule.timetable()
         phase = rule.anchor if rule.kind == TriggerKind.EVERY else None
-        key = (rule.kind, rule.expression, rule.timezone, rule.policy.dst, phase)
+        key = (rule.kind, rule.expression, rule.timezone, rule.policy.dst, rule.policy.calendar, phase)
         known = self._timetables.get(key)
         if known is None:
             known = self._timetables[key] = rule.timetable()

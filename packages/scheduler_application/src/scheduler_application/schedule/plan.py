@@ -3,13 +3,15 @@ written."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from scheduler_application.actor import Actor
+from scheduler_application.errors import NotFound
 from scheduler_application.json_values import json_value
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.ports.time import Clock
@@ -25,7 +27,10 @@ from scheduler_application.schedule.fire_changes import FireChanges, Side, diffe
 from scheduler_application.workflow.authoring import parsed
 from scheduler_application.workflow.changes import Change, DefinitionChange, changes_between
 from scheduler_application.workflow.document import Document, digest, load_definition
+from scheduler_application.workflow.live_triggers import calendar_rule, calendar_rules
+from scheduler_application.workflow.policy_text import policy_of
 from scheduler_domain.errors import DomainError
+from scheduler_domain.schedule.calendar import CalendarRule
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 
 WINDOW = timedelta(days=30)
@@ -81,13 +86,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Deployed:
-    """What a deploy of the document would meet. ``same`` is the version that has its content already."""
+    """What a deploy of the document would meet. ``same`` is the version that has its content already; ``calendars`` are
+    those of the document's triggers, ``rules`` what stored triggers fire by, both by name."""
 
+    calendars: Mapping[str, CalendarRule]
     live: StoredVersion | None = None
     same: StoredVersion | None = None
     last_number: int = 0
     enabled: bool = True
-    triggers: Mapping[str, Mapping[str, Any]] | None = None
+    triggers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Mapping[str, FireRule] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -108,36 +116,56 @@ class PlanWorkflow:
     """Shows what `DeployWorkflow` would do with the same document at this moment. Open to whoever may see the
     workflow."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, calendars: Calendars, clock: Clock) -> None:
         self._store = store
+        self._calendars = calendars
         self._clock = clock
 
     async def execute(self, command: PlanCommand, actor: Actor) -> Plan:
         """Raises `InvalidDefinition` with every problem."""
         document = await parsed(command.text, command.format)
-        deployed = await self._store.transact(lambda tx: _read(tx, document, command.source, actor))
-        return await asyncio.to_thread(_plan, document, command.source, deployed, self._clock.now())
+        now = self._clock.now()
+        deployed = await self._store.transact(lambda tx: self._read(tx, document, command.source, actor, now))
+        return await asyncio.to_thread(_plan, document, command.source, deployed, now)
 
+    async def _read(
+        self, tx: Transaction, document: Document, source: str | None, actor: Actor, now: datetime
+    ) -> _Deployed:
+        calendars = await calendar_rules(self._calendars, tx, actor.project, document.definition, now)
+        row = await tx.workflows.find(actor.project, document.definition.name)
+        if row is None:
+            return _Deployed(calendars)
+        live = row["live_version_id"]
+        triggers = await tx.triggers.of_workflow(row["id"])
+        rules = {trigger["name"]: await self._firing(tx, trigger, actor) for trigger in triggers}
+        return _Deployed(
+            calendars=calendars,
+            live=None if live is None else await tx.workflows.version(live),
+            same=await tx.workflows.version_by_digest(row["id"], digest(document.content), source),
+            last_number=await tx.workflows.last_number(row["id"]),
+            enabled=bool(row["enabled"]),
+            triggers={trigger["name"]: trigger for trigger in triggers},
+            rules={name: rule for name, rule in rules.items() if rule is not None},
+        )
 
-async def _read(tx: Transaction, document: Document, source: str | None, actor: Actor) -> _Deployed:
-    row = await tx.workflows.find(actor.project, document.definition.name)
-    if row is None:
-        return _Deployed()
-    live = row["live_version_id"]
-    return _Deployed(
-        live=None if live is None else await tx.workflows.version(live),
-        same=await tx.workflows.version_by_digest(row["id"], digest(document.content), source),
-        last_number=await tx.workflows.last_number(row["id"]),
-        enabled=bool(row["enabled"]),
-        triggers={trigger["name"]: trigger for trigger in await tx.triggers.of_workflow(row["id"])},
-    )
+    async def _firing(self, tx: Transaction, row: Mapping[str, Any], actor: Actor) -> FireRule | None:
+        """The rule by which a stored trigger fires now; one that the leader put aside, or would, does not."""
+        if not row["active"] or row["error"] is not None or row["kind"] not in CLOCK_KINDS:
+            return None
+        try:
+            calendar = await calendar_rule(self._calendars, tx, actor.project, policy_of(row["policy"]))
+            rule = rule_of_row(row, calendar)
+            rule.timetable()
+        except (NotFound, DomainError, ValueError, KeyError, TypeError):
+            return None
+        return _unless_shadow(rule)
 
 
 def _plan(document: Document, source: str | None, deployed: _Deployed, now: datetime) -> Plan:
     until = now + WINDOW
     live, same = deployed.live, deployed.same
     changed = _definition_changes(document, source, live)
-    triggers = _planned_triggers(_pairs(document, deployed.triggers or {}, now), now, until)
+    triggers = _planned_triggers(_pairs(document, deployed, now), now, until)
     is_live = live is not None and same is not None and live.id == same.id
     return Plan(
         workflow=document.definition.name,
@@ -164,44 +192,35 @@ def _definition_changes(document: Document, source: str | None, live: StoredVers
     return found
 
 
-def _pairs(document: Document, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> list[_Pair]:
+def _pairs(document: Document, deployed: _Deployed, now: datetime) -> list[_Pair]:
     """The triggers of the clock, before and after a deploy at ``now``; those that would go come last."""
     wanted = {trigger.name: trigger for trigger in document.definition.triggers if trigger.kind in CLOCK_KINDS}
-    pairs = [_pair(trigger, rows.get(name), now) for name, trigger in wanted.items()]
-    for name, row in rows.items():
+    pairs = [_pair(trigger, deployed, now) for trigger in wanted.values()]
+    for name, row in deployed.triggers.items():
         if name not in wanted and row["active"] and row["kind"] in CLOCK_KINDS:
-            pairs.append(_Pair(name, Change.REMOVED, bool(row["paused"]), _firing(row), None, None, row["due_at"]))
+            rule = deployed.rules.get(name)
+            pairs.append(_Pair(name, Change.REMOVED, bool(row["paused"]), rule, None, None, row["due_at"]))
     return pairs
 
 
-def _pair(trigger: TriggerDefinition, row: Mapping[str, Any] | None, now: datetime) -> _Pair:
+def _pair(trigger: TriggerDefinition, deployed: _Deployed, now: datetime) -> _Pair:
     """As a deploy keeps or makes the trigger: its identity where its name is known, its phase where it fires on the
     same."""
+    name = trigger.name
+    row, calendar = deployed.triggers.get(name), deployed.calendars.get(name)
     if row is None:
-        after = rule_of_definition(trigger, now, "")
+        after = rule_of_definition(trigger, now, "", calendar)
         note = _AT_DEPLOY if trigger.kind is TriggerKind.EVERY else None
         if after.hashed or after.policy.jitter:
             note = _BY_IDENTITY if note is None else f"{note}; {_BY_IDENTITY}"
-        return _Pair(trigger.name, Change.ADDED, False, None, _unless_shadow(after), note)
+        return _Pair(name, Change.ADDED, False, None, _unless_shadow(after), note)
     written = (trigger.kind.value, trigger.expression, trigger.timezone)
     same_phase = written == (row["kind"], row["expression"], row["timezone"])
-    after = rule_of_definition(trigger, row["anchor_at"] if same_phase else now, row["id"])
+    after = rule_of_definition(trigger, row["anchor_at"] if same_phase else now, row["id"], calendar)
     note = _AT_DEPLOY if trigger.kind is TriggerKind.EVERY and not same_phase else None
     change = None if row["active"] else Change.ADDED
-    paused = bool(row["paused"])
-    return _Pair(trigger.name, change, paused, _firing(row), _unless_shadow(after), note, row["due_at"])
-
-
-def _firing(row: Mapping[str, Any]) -> FireRule | None:
-    """The rule by which a stored trigger fires now; one that the leader put aside, or would, does not."""
-    if not row["active"] or row["error"] is not None or row["kind"] not in CLOCK_KINDS:
-        return None
-    try:
-        rule = rule_of_row(row)
-        rule.timetable()
-    except (DomainError, ValueError, KeyError, TypeError):
-        return None
-    return _unless_shadow(rule)
+    before = deployed.rules.get(name)
+    return _Pair(name, change, bool(row["paused"]), before, _unless_shadow(after), note, row["due_at"])
 
 
 def _unless_shadow(rule: FireRule) -> FireRule | None:

@@ -10,21 +10,19 @@ import msgspec
 from scheduler_application.actor import Actor
 from scheduler_application.errors import Conflict, NotFound, Rejected
 from scheduler_application.json_values import json_text
+from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.messaging import Signals
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, TriggerView, WorkflowView
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.ports.time import Clock, Ids
-from scheduler_application.schedule.policy_text import policy_of, policy_text
 from scheduler_application.workflow.document import (
     Document,
     check_content,
     digest,
     parse_document,
 )
-from scheduler_domain.schedule.fire_policy import FirePolicy
-from scheduler_domain.schedule.timetable import parse_timetable
-from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
+from scheduler_application.workflow.live_triggers import LiveTriggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +146,12 @@ class DeployWorkflow:
     """Freezes a document as the next version and makes it live, with its triggers, in one transaction. Triggers that
     stay keep their identity, pause, phase and ledger; the same content makes no new version."""
 
-    def __init__(self, store: Store, reader: Reader, clock: Clock, ids: Ids, signals: Signals) -> None:
+    def __init__(
+        self, store: Store, reader: Reader, calendars: Calendars, clock: Clock, ids: Ids, signals: Signals
+    ) -> None:
         self._store = store
         self._reader = reader
+        self._calendars = calendars
         self._clock = clock
         self._ids = ids
         self._signals = signals
@@ -181,7 +182,8 @@ class DeployWorkflow:
         version, created = await self._version(tx, row["id"], document, command.source, actor, now)
         labels = json_text(document.definition.labels)
         await tx.workflows.update(row["id"], {"live_version_id": version.id, "labels": labels, "updated_at": now})
-        await self._switch_triggers(tx, row["id"], document, actor, now)
+        triggers = LiveTriggers(tx, self._calendars, self._ids, actor, now)
+        await triggers.switch(row["id"], document.definition)
         return version, created, row["name"]
 
     async def _version(
@@ -212,86 +214,6 @@ class DeployWorkflow:
         }
         await tx.workflows.insert_version(row)
         return version, True
-
-    async def _switch_triggers(
-        self,
-        tx: Transaction,
-        workflow_id: str,
-        document: Document,
-        actor: Actor,
-        now: datetime,
-    ) -> None:
-        known = {row["name"]: row for row in await tx.triggers.of_workflow(workflow_id)}
-        wanted = {trigger.name: trigger for trigger in document.definition.triggers}
-        for name, row in known.items():
-            if name not in wanted and row["active"]:
-                await tx.triggers.update(row["id"], {"active": False, "due_at": None, "next_at": None})
-        fresh = []
-        for name, trigger in wanted.items():
-            if name in known:
-                await tx.triggers.update(known[name]["id"], _changed_trigger(trigger, known[name], now))
-            else:
-                fresh.append(self._new_trigger(trigger, workflow_id, actor, now))
-        await tx.triggers.insert(fresh)
-
-    def _new_trigger(self, trigger: TriggerDefinition, workflow_id: str, actor: Actor, now: datetime) -> dict[str, Any]:
-        trigger_id = self._ids.new()
-        return {
-            "id": trigger_id,
-            "project_id": actor.project,
-            "workflow_id": workflow_id,
-            "name": trigger.name,
-            "kind": trigger.kind.value,
-            "expression": trigger.expression,
-            "timezone": trigger.timezone,
-            "policy": policy_text(trigger.policy),
-            "anchor_at": now,
-            "active": True,
-            "paused": False,
-            **_due_next(trigger, trigger_id, now, now),
-        }
-
-
-def _changed_trigger(trigger: TriggerDefinition, row: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """What a deploy changes of a trigger that stays. Where its times are the same, a due time that is not decided yet
-    stays due."""
-    values: dict[str, Any] = {
-        "kind": trigger.kind.value,
-        "expression": trigger.expression,
-        "timezone": trigger.timezone,
-        "policy": policy_text(trigger.policy),
-        "active": True,
-        "error": None,
-    }
-    same_phase = all(row[key] == values[key] for key in ("kind", "expression", "timezone"))
-    same_times = same_phase and _same_times(policy_of(row["policy"]), trigger.policy)
-    if not (same_times and row["active"] and row["due_at"] is not None):
-        anchor = row["anchor_at"] if same_phase else now
-        values |= {"anchor_at": anchor, **_due_next(trigger, row["id"], anchor, now)}
-    return values
-
-
-def _same_times(old: FirePolicy, new: FirePolicy) -> bool:
-    return (old.jitter, old.dst, old.calendar) == (new.jitter, new.dst, new.calendar)
-
-
-def _due_next(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> dict[str, Any]:
-    due_at = first_due(trigger, trigger_id, anchor, now)
-    return {"due_at": due_at, "next_at": due_at, "frozen_by": None}
-
-
-def first_due(trigger: TriggerDefinition, trigger_id: str, anchor: datetime, now: datetime) -> datetime | None:
-    """The first due time after ``now``; ``None`` for a trigger that the clock does not satisfy."""
-    if trigger.kind is TriggerKind.MANUAL:
-        return None
-    timetable = parse_timetable(
-        trigger.kind,
-        trigger.expression,
-        trigger.timezone,
-        anchor=anchor,
-        seed=trigger_id,
-    )
-    return timetable.next_after(now)
 
 
 class UndeployWorkflow:

@@ -6,16 +6,13 @@ from typing import Any
 
 from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
+from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
-    CalendarMode,
     CalendarUse,
-    DstPolicy,
     FirePolicy,
-    Gap,
     MisfirePolicy,
     OverlapPolicy,
-    Repeat,
-    Shift,
 )
 from scheduler_domain.workflow.naming import NAME, NAME_RULE
 
@@ -51,8 +48,8 @@ def _dst(reading: Reading, value: Any, loc: Loc) -> DstPolicy:
     if isinstance(value, dict) and not value:
         reading.note(loc, "missing_key", f"'dst' says nothing (accepted: {', '.join(DST_KEYS)})")
     return DstPolicy(
-        fields.member(reading, written["gap"], (*loc, "gap"), Gap) if "gap" in written else None,
-        fields.member(reading, written["repeat"], (*loc, "repeat"), Repeat) if "repeat" in written else None,
+        fields.member(reading, written["gap"], (*loc, "gap"), GapRule) if "gap" in written else None,
+        fields.member(reading, written["repeat"], (*loc, "repeat"), RepeatRule) if "repeat" in written else None,
     )
 
 

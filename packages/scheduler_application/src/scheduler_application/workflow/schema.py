@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler_application.workflow import document, executors, retries, tasks, triggers
-from scheduler_domain.schedule.fire_policy import CalendarMode, Gap, MisfirePolicy, OverlapPolicy, Repeat, Shift
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
+from scheduler_domain.schedule.dst import GapRule, RepeatRule
+from scheduler_domain.schedule.fire_policy import MisfirePolicy, OverlapPolicy
 from scheduler_domain.workflow import parameter_schema
 from scheduler_domain.workflow.definition import MAX_TASKS, OnConflict, OnWorkerLoss, Priority, RunIf, TriggerKind
 from scheduler_domain.workflow.naming import KEY, NAME
@@ -164,7 +166,7 @@ def _trigger(kind: TriggerKind) -> Schema:
         "overlap": _choice(OverlapPolicy),
         "max_lateness": _duration("What is later than this is dropped"),
         "jitter": _duration("The window over which starts are spread"),
-        "dst": {**_closed({"gap": _choice(Gap), "repeat": _choice(Repeat)}), "minProperties": 1},
+        "dst": {**_closed({"gap": _choice(GapRule), "repeat": _choice(RepeatRule)}), "minProperties": 1},
         "calendar": _calendar(),
         "shadow": {"type": "boolean", "description": "Only record what would have been started"},
         "inputs": _named(KEY, True),

@@ -4,11 +4,12 @@
 after it. They differ only for a local time inside a change: the first is smaller in a gap and larger in an overlap.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
 
 
 class ClockChange(NamedTuple):
@@ -33,6 +34,43 @@ def offset_of(zone: ZoneInfo, local: datetime) -> timedelta:
 def to_instant(zone: ZoneInfo, local: datetime) -> datetime:
     """The instant of a naive local time, by its fold."""
     return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+class Stretch(NamedTuple):
+    """Instants ``begin <= t < end`` (UTC) of one offset: in it, local time runs on evenly."""
+
+    begin: datetime
+    end: datetime
+    offset: timedelta
+
+
+def start_of_day(zone: ZoneInfo, day: date) -> datetime:
+    """The first instant (UTC) of a local date; for a date that does not exist the first one after it."""
+    midnight = datetime(day.year, day.month, day.day)
+    change = change_around(zone, midnight)
+    if change is not None and offset_of(zone, midnight) < offset_of(zone, midnight.replace(fold=1)):
+        return change.instant
+    return to_instant(zone, midnight)
+
+
+def stretches_of(zone: ZoneInfo, day: date) -> list[Stretch]:
+    """The stretches that hold every instant of a local date: one, or two around a clock change on that date.
+
+    Where midnight comes twice they reach into the day before or after. No zone has two changes on one date.
+    """
+    following = day + _DAY
+    begin = start_of_day(zone, day)
+    midnight = datetime(following.year, following.month, following.day, fold=1)
+    end = max(start_of_day(zone, following), to_instant(zone, midnight))
+    if begin >= end:
+        return []
+    first, last = begin.astimezone(zone).utcoffset(), (end - _SECOND).astimezone(zone).utcoffset()
+    assert first is not None  # zoneinfo knows the offset of every instant
+    assert last is not None
+    if first == last:
+        return [Stretch(begin, end, first)]
+    change = _transition(zone, first, begin.replace(tzinfo=None), end.replace(tzinfo=None)).replace(tzinfo=UTC)
+    return [Stretch(begin, change, first), Stretch(change, end, last)]
 
 
 def change_around(zone: ZoneInfo, local: datetime) -> ClockChange | None:

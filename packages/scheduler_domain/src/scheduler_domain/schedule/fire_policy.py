@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
+from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
+
 MAX_FIRED_LATE = 100
 """How many missed due times ``fire_all`` still fires after one outage: the latest ones."""
 
@@ -39,20 +42,6 @@ class OverlapPolicy(StrEnum):
         return self in (OverlapPolicy.QUEUE, OverlapPolicy.CANCEL_RUNNING)
 
 
-class CalendarMode(StrEnum):
-    """Whether a calendar names the days that are left out, or the only ones that are not."""
-
-    SKIP = "skip"
-    ONLY = "only"
-
-
-class Shift(StrEnum):
-    """Where a due time on a day that is left out goes instead."""
-
-    NEXT = "next"
-    PREVIOUS = "previous"
-
-
 @dataclass(frozen=True, slots=True)
 class CalendarUse:
     """The calendar of the project, by name, and what it does to the due times of a trigger."""
@@ -60,33 +49,6 @@ class CalendarUse:
     name: str
     mode: CalendarMode
     shift: Shift | None = None
-
-    @property
-    def rule(self) -> str:
-        return f"calendar:{self.name}"
-
-
-class Gap(StrEnum):
-    """What becomes of a local time that a change of clocks leaves out."""
-
-    RUN_AFTER = "run_after"
-    SKIP = "skip"
-
-
-class Repeat(StrEnum):
-    """What becomes of a local time that a change of clocks repeats."""
-
-    ONCE = "once"
-    TWICE = "twice"
-
-
-@dataclass(frozen=True, slots=True)
-class DstPolicy:
-    """``None`` leaves it to the rule for the kind of expression: one with a fixed time runs after a gap and once in a
-    repeated stretch, a wildcard one follows real time."""
-
-    gap: Gap | None = None
-    repeat: Repeat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +60,6 @@ class FirePolicy:
     overlap: OverlapPolicy = OverlapPolicy.ALLOW
     jitter: timedelta = timedelta(0)
     max_lateness: timedelta | None = None
-    dst: DstPolicy = DstPolicy()
+    dst: DstPolicy = DEBIAN
     calendar: CalendarUse | None = None
     shadow: bool = False

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
-from scheduler_domain.schedule.timetable import Timetable
+from scheduler_domain.schedule.steps import Lost, Timetable
 
 GRACE = timedelta(seconds=60)
 MAX_DECISIONS = 1_000
@@ -20,7 +20,6 @@ _LEFT_OUT_AT_ONCE = 10
 """How many times that number a pass looks at where most due times are left out."""
 
 ON_TIME = "on_time"
-CLOCK_CHANGE = "clock_change"
 TOO_LATE = "max_lateness"
 
 
@@ -96,7 +95,7 @@ def decide_due(
 
 class _Due(NamedTuple):
     at: datetime
-    lost: tuple[datetime, ...]
+    lost: tuple[Lost, ...]
     """What a clock change lost between it and the next due time."""
     ruled: tuple[DueOutcome, str] | None
     """What it comes to whatever the misfire policy is, and by which rule."""
@@ -147,5 +146,5 @@ def _rows(dues: Sequence[_Due], outcome: DueOutcome, rule: str) -> tuple[DueDeci
     rows: list[DueDecision] = []
     for due in dues:
         rows.append(DueDecision(due.at, *(due.ruled or (outcome, rule))))
-        rows.extend(DueDecision(at, DueOutcome.SKIPPED, CLOCK_CHANGE) for at in due.lost)
+        rows.extend(DueDecision(lost.at, DueOutcome.SKIPPED, lost.rule) for lost in due.lost)
     return tuple(rows)

@@ -1,16 +1,19 @@
-"""A timetable is a pure, strictly increasing sequence of instants (UTC)."""
+"""The timetable of a trigger: from what a person wrote to due times."""
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.schedule.calendar import CalendarRule
 from scheduler_domain.schedule.cron_parsing import parse_cron
-from scheduler_domain.schedule.cron_timetable import CronTimetable, Step
+from scheduler_domain.schedule.cron_timetable import CronTimetable
+from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
 from scheduler_domain.schedule.notes import note_on
+from scheduler_domain.schedule.shifted_timetable import ShiftedTimetable, first_kept
+from scheduler_domain.schedule.steps import Step, Timetable
 from scheduler_domain.schedule.zones import zone_named
 
 SHORTEST_INTERVAL = timedelta(seconds=1)
@@ -19,18 +22,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UTC = ZoneInfo("UTC")
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _LONGEST_INSTANT = 64
-
-
-class Timetable(Protocol):
-    """Moments that are passed in are aware; due times are UTC and strictly later than the moment."""
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        """The first due time strictly after ``moment`` (aware), as UTC; ``None`` when there is none any more."""
-        ...
-
-    def step_after(self, moment: datetime) -> Step:
-        """`next_after`, with what clock changes left out on the way to it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +64,50 @@ class AtTimetable:
 
 
 def parse_timetable(
-    kind: str, expression: str, timezone: str, *, anchor: datetime | None = None, seed: str = ""
+    kind: str,
+    expression: str,
+    timezone: str,
+    *,
+    anchor: datetime | None = None,
+    seed: str = "",
+    dst: DstPolicy = DEBIAN,
+    calendar: CalendarRule | None = None,
 ) -> Timetable:
     """The timetable of a trigger (``schedule``, ``every`` or ``at``).
 
     ``anchor`` (aware; absent: the epoch) fixes the phase of ``every``: due times are ``anchor + n * interval``, n >= 1.
-    ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. Raises `InvalidDefinition` with
-    codes ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``,
-    ``invalid_instant``; problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
+    ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. ``dst`` is for ``schedule`` only:
+    clock changes do not move the others. A ``calendar`` with a shift moves due times; one without leaves them
+    to whoever decides them. Raises `InvalidDefinition` with every problem found: codes
+    ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``, ``invalid_instant``;
+    problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
     """
     try:
         zone = zone_named(timezone)
     except InvalidDefinition as unknown:
         try:
-            _timetable(kind, expression, _UTC, anchor, seed)
+            _timetable(kind, expression, _UTC, anchor, seed, dst)
         except InvalidDefinition as invalid:
             raise InvalidDefinition([*invalid.problems, *unknown.problems]) from None
         raise
-    return _timetable(kind, expression, zone, anchor, seed)
+    timetable = _timetable(kind, expression, zone, anchor, seed, dst)
+    if calendar is not None and calendar.shift is not None:
+        return ShiftedTimetable(timetable, zone, calendar, dst)
+    return timetable
+
+
+def check_calendar(timetable: Timetable, timezone: str, calendar: CalendarRule, after: datetime) -> None:
+    """Raises `InvalidDefinition` (``never_fires``) when the calendar leaves no due time after ``after`` for ten years.
+
+    ``timetable`` is what `parse_timetable` made with this calendar. One that has ended by itself is no problem.
+    """
+    if isinstance(timetable, ShiftedTimetable):
+        base, kept = timetable.base, timetable.next_after(after)
+    else:
+        base, kept = timetable, first_kept(timetable, zone_named(timezone), calendar, after).at
+    if kept is None and base.next_after(after) is not None:
+        message = f"calendar '{calendar.name}' leaves none of the due times of the next ten years: it never fires"
+        raise InvalidDefinition([Problem(("calendar",), "never_fires", message)])
 
 
 def preview(
@@ -102,12 +119,20 @@ def preview(
     *,
     anchor: datetime | None = None,
     seed: str = "",
+    dst: DstPolicy = DEBIAN,
+    calendar: CalendarRule | None = None,
 ) -> list[Fire]:
-    """The next ``count`` due times after ``after``, each with its local time and note; raises as `parse_timetable`.
+    """The next ``count`` due times after ``after``, each with its local time and note.
 
-    Without ``anchor`` an ``every`` starts at ``after``, as if it were deployed then. Fewer come when it ends.
+    Without ``anchor`` an ``every`` starts at ``after``, as if it were deployed then. Fewer come when it ends. A
+    ``calendar`` without a shift leaves its due times in: their note says that they are skipped. Raises as
+    `parse_timetable` and `check_calendar` do.
     """
-    timetable = parse_timetable(kind, expression, timezone, anchor=anchor or after, seed=seed)
+    timetable = parse_timetable(
+        kind, expression, timezone, anchor=anchor or after, seed=seed, dst=dst, calendar=calendar
+    )
+    if calendar is not None:
+        check_calendar(timetable, timezone, calendar, after)
     zone = zone_named(timezone)
     fires: list[Fire] = []
     moment = after
@@ -115,15 +140,17 @@ def preview(
         step = timetable.step_after(moment)
         if step.at is None:
             break
-        note = note_on(timetable, step) if isinstance(timetable, CronTimetable) else None
-        fires.append(Fire(step.at, step.at.astimezone(zone), note))
+        local = step.at.astimezone(zone)
+        fires.append(Fire(step.at, local, note_on(timetable, step, local, calendar)))
         moment = step.at
     return fires
 
 
-def _timetable(kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str) -> Timetable:
+def _timetable(
+    kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str, dst: DstPolicy
+) -> Timetable:
     if kind == "schedule":
-        return CronTimetable(parse_cron(expression, seed), zone)
+        return CronTimetable(parse_cron(expression, seed), zone, dst)
     if kind == "every":
         return EveryTimetable(_parse_interval(expression), (anchor or _EPOCH).astimezone(UTC))
     if kind == "at":

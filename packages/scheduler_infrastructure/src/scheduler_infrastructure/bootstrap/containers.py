@@ -27,8 +27,17 @@ from scheduler_application.run.record import RecordOutcomes
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartRun, StartRuns
 from scheduler_application.run.wake import WakeDueTasks
+from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.backfill_orders import (
+    CancelBackfill,
+    PauseBackfill,
+    ResumeBackfill,
+    StartBackfill,
+)
+from scheduler_application.schedule.backfill_plan import PlanBackfill
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.forecast import ForecastStarts
+from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
@@ -151,12 +160,19 @@ class UseCases(containers.DeclarativeContainer):
     claim_tasks = S(ClaimTasks, a.store, engine, a.clock, a.metrics)
     record_outcomes = S(RecordOutcomes, a.store, engine, a.clock, announcer, a.metrics)
 
+    freeze_schedules = F(FreezeSchedules, a.store, a.reader, a.clock, a.ids)
+    lift_freeze = F(LiftFreeze, a.store, a.reader, a.clock, a.signals)
     pause_triggers = F(PauseTriggers, a.store, a.reader, a.clock, a.signals)
     resume_triggers = F(ResumeTriggers, a.store, a.reader, a.clock, a.signals)
     preview_schedule = F(PreviewSchedule, a.clock)
     next_fires = F(NextFires, a.reader, a.clock)
     plan_workflow = F(PlanWorkflow, a.store, a.clock)
     forecast_starts = S(ForecastStarts, a.forecasts, a.reader, a.clock)
+    plan_backfill = F(PlanBackfill, a.store, a.reader, engine, a.clock)
+    start_backfill = F(StartBackfill, a.store, a.reader, a.clock, a.ids, a.signals, plan_backfill)
+    pause_backfill = F(PauseBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
+    resume_backfill = F(ResumeBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
+    cancel_backfill = F(CancelBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     explain = F(Explain, a.reader, a.clock)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
@@ -178,6 +194,7 @@ class UseCases(containers.DeclarativeContainer):
         margin_seconds=LEADER_MARGIN_SECONDS,
     )
     fire_due_schedules = S(FireDueSchedules, a.store, engine, a.clock, announcer, a.metrics, a.tracer)
+    advance_backfills = S(AdvanceBackfills, a.store, engine, a.clock, announcer, a.metrics, a.tracer, stop_runs)
     next_due = S(NextDue, a.store)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)
     wake_due_tasks = S(WakeDueTasks, a.store, engine, a.clock, announcer)

@@ -17,6 +17,10 @@ class SqlFreezes:
     async def active(self, now: datetime) -> list[Freeze]:
         return [Freeze(**row) for row in await self._connection.fetch(_ACTIVE, now)]
 
+    async def ahead(self, project_id: str, now: datetime) -> int:
+        found: int = (await self._connection.fetch(_AHEAD, project_id, now))[0]["number"]
+        return found
+
     async def insert(self, freeze: Freeze) -> bool:
         return await self._connection.insert_new(freezes, freeze._asdict())
 
@@ -36,6 +40,8 @@ _COLUMNS = ", ".join(Freeze._fields)
 _ACTIVE = both(
     f"select {_COLUMNS} from freezes where ends_at > $1 and starts_at <= $1 and lifted_at is null order by ends_at desc"  # noqa: S608 - columns are ours
 )
+
+_AHEAD = both("select count(*) as number from freezes where project_id = $1 and ends_at > $2 and lifted_at is null")
 
 _LIFT = both(
     f"""

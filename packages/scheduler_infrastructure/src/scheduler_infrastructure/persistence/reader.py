@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
+    BackfillView,
+    FreezeView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -30,6 +32,8 @@ from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
     attempts,
+    backfills,
+    freezes,
     ledger,
     runs,
     task_runs,
@@ -40,6 +44,8 @@ from scheduler_infrastructure.persistence.tables import (
 )
 from scheduler_infrastructure.persistence.views import (
     attempt_view,
+    backfill_view,
+    freeze_view,
     last_attempt,
     ledger_view,
     queue_view,
@@ -125,6 +131,8 @@ class SqlReader:
             query = query.where(runs.c.created_at > where.created_after)
         if where.created_before is not None:
             query = query.where(runs.c.created_at < where.created_before)
+        if where.backfill is not None:
+            query = query.where(_same_id(runs.c.backfill_id, where.backfill))
         if page.cursor is not None:
             query = query.where(runs.c.id < _id(page.cursor))
         return _page(await self._rows(query, page), page, run_view, lambda row: str(row["id"]))
@@ -157,6 +165,19 @@ class SqlReader:
         past = [attempt_view(row) for row in await self._rows(query)]
         return task_run_view(rows[0], past + last_attempt(rows[0]))
 
+    async def slot_holders(self, project: str, run_id: str) -> list[str]:
+        waiting = runs.alias("waiting")
+        same = and_(runs.c.workflow_id == waiting.c.workflow_id, runs.c.slot_key == waiting.c.slot_key)
+        query = (
+            select(runs.c.id)
+            .join(waiting, same)
+            .where(waiting.c.id == run_id, waiting.c.project_id == project)
+            .where(runs.c.state.in_(["running", "cancelling"]), runs.c.finished_at.is_(None))
+            .order_by(runs.c.id)
+            .limit(10)
+        )
+        return [row["id"] for row in await self._rows(query)]
+
     async def ledger(
         self,
         project: str,
@@ -185,6 +206,39 @@ class SqlReader:
             page,
             ledger_view,
             lambda row: f"{instant_to_text(row['due_at'])}|{row['trigger_id']}",
+        )
+
+    async def freezes(self, project: str, page: PageRequest) -> Page[FreezeView]:
+        query = _freezes(project).order_by(freezes.c.id.desc())
+        if page.cursor is not None:
+            query = query.where(freezes.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, freeze_view, lambda row: str(row["id"]))
+
+    async def freezes_ahead(self, project: str, now: datetime) -> list[FreezeView]:
+        query = _freezes(project).where(freezes.c.ends_at > now, freezes.c.lifted_at.is_(None))
+        return [freeze_view(row) for row in await self._rows(query.order_by(freezes.c.ends_at.desc()).limit(1_000))]
+
+    async def freeze(self, project: str, freeze_id: str) -> FreezeView | None:
+        rows = await self._rows(_freezes(project).where(freezes.c.id == freeze_id))
+        return freeze_view(rows[0]) if rows else None
+
+    async def backfills(self, project: str, page: PageRequest, *, workflow: str | None = None) -> Page[BackfillView]:
+        query = _backfills(project).order_by(backfills.c.id.desc())
+        if workflow is not None:
+            found = await self.workflow(project, workflow)
+            query = query.where(backfills.c.workflow_id == (found.id if found is not None else None))
+        if page.cursor is not None:
+            query = query.where(backfills.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, backfill_view, lambda row: str(row["id"]))
+
+    async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
+        known = canonical_uuid(backfill_id)
+        rows = await self._rows(_backfills(project).where(backfills.c.id == known)) if known is not None else ()
+        if not rows:
+            return None
+        counted = select(runs.c.state, func.count().label("number")).where(runs.c.backfill_id == known)
+        return backfill_view(
+            rows[0], {row["state"]: row["number"] for row in await self._rows(counted.group_by(runs.c.state))}
         )
 
     async def workers(self) -> list[WorkerView]:
@@ -230,6 +284,12 @@ class SqlReader:
         return await self._guard.run(read)
 
 
+def _same_id(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    """What is no id is nobody's."""
+    known = canonical_uuid(text)
+    return false() if known is None else column == known
+
+
 def _page(
     rows: Sequence[Any],
     page: PageRequest,
@@ -273,6 +333,7 @@ def _workflows(project: str) -> Select[Any]:
             workflows.c.id,
             workflows.c.name,
             workflows.c.description,
+            workflows.c.labels,
             workflows.c.enabled,
             workflows.c.draft_digest,
             workflows.c.created_at,
@@ -299,6 +360,11 @@ def _versions(project: str) -> Select[Any]:
         .join(workflows, workflows.c.id == versions.c.workflow_id)
         .where(workflows.c.project_id == project)
     )
+
+
+def _freezes(project: str) -> Select[Any]:
+    held = select(func.count()).where(triggers.c.frozen_by == freezes.c.id).scalar_subquery()
+    return select(freezes, held.label("held")).where(freezes.c.project_id == project)
 
 
 def _triggers(project: str) -> Select[Any]:
@@ -333,6 +399,15 @@ def _runs(project: str) -> Select[Any]:
 
 def _task_runs(project: str) -> Select[Any]:
     return select(task_runs).where(task_runs.c.project_id == project)
+
+
+def _backfills(project: str) -> Select[Any]:
+    return (
+        select(backfills, workflows.c.name.label("workflow"), triggers.c.name.label("trigger"))
+        .join(workflows, workflows.c.id == backfills.c.workflow_id)
+        .join(triggers, triggers.c.id == backfills.c.trigger_id)
+        .where(backfills.c.project_id == project)
+    )
 
 
 def _ledger(project: str) -> Select[Any]:

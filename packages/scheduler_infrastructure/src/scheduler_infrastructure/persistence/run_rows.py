@@ -117,7 +117,8 @@ _INSERT_RUNS = Statement(
         select r.*, 0, 0 from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::timestamptz[], $8::text[],
             $9::text[], $10::text[], $11::smallint[], $12::text[], $13::int[], $14::int[], $15::uuid[], $16::smallint[],
-            $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[]) as r
+            $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
+            $22::uuid[]) as r
         on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
     sqlite=f"""
         insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
@@ -181,13 +182,15 @@ _STOP_RUNS = Statement(
 _ADMIT = both(
     f"""
     update runs set state = 'running', started_at = $4 where state in ({_ADMITTABLE}) and id in (
-        select id from runs where workflow_id = $1 and slot_key = $2 and state = 'pending' order by id limit $3)
+        select id from runs where workflow_id = $1 and slot_key = $2 and finished_at is null and state = 'pending'
+        order by id limit $3)
     returning id"""  # noqa: S608 - states from the table
 )
 
 _RUNS_OF_SLOT = both(
     """
-    select id from runs where workflow_id = $1 and slot_key = $2 and state in ('pending', 'running') order by id
+    select id from runs
+    where workflow_id = $1 and slot_key = $2 and finished_at is null and state in ('pending', 'running') order by id
     limit 1000"""
 )
 

@@ -28,6 +28,7 @@ from scheduler_domain.run.states import (
     RunState,
     TaskState,
 )
+from scheduler_domain.schedule.backfill import FINAL_BACKFILL_STATES, BackfillState
 from scheduler_infrastructure.persistence.columns import Id, Instant
 
 metadata = MetaData(
@@ -173,6 +174,43 @@ freezes = Table(
 )
 """Windows in which the clock starts nothing: of a whole project, or of its workflows with a label."""
 
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
+    Column("trigger_id", Id, ForeignKey("triggers.id"), nullable=False),
+    Column("from_at", Instant, nullable=False),
+    Column("to_at", Instant, nullable=False),
+    Column("only_missing", Boolean, nullable=False),
+    Column("max_parallel", Integer, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    # Due times before it are handled; null when all are.
+    Column("next_at", Instant),
+    Column("total", Integer, nullable=False),
+    Column("started", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("finished_at", Instant),
+    *_state_checks(BackfillState, FINAL_BACKFILL_STATES),
+    CheckConstraint("from_at < to_at", name="range"),
+    CheckConstraint("max_parallel > 0", name="max_parallel"),
+    Index("ix_backfills_project_id_id", "project_id", "id"),
+    Index("ix_backfills_trigger_id", "trigger_id"),
+    # The leader looks for work here and nowhere else.
+    Index(
+        "ix_backfills_open",
+        "id",
+        postgresql_where=text("state in ('running', 'cancelling')"),
+        sqlite_where=text("state in ('running', 'cancelling')"),
+    ),
+)
+"""Ranges of past due times of a trigger that somebody wants runs for."""
+
 ledger = Table(
     "ledger",
     metadata,
@@ -219,18 +257,34 @@ runs = Table(
     Column("started_at", Instant),
     Column("deadline_at", Instant),
     Column("finished_at", Instant),
+    Column("backfill_id", Id),
     *_state_checks(RunState, FINAL_RUN_STATES),
     CheckConstraint("tasks_left between 0 and tasks_total", name="tasks_left"),
     UniqueConstraint("trigger_id", "due_at"),
+    # A due time has at most one run in each backfill; partial, so that other runs are not in it.
+    Index(
+        "uq_runs_backfill_id_due_at",
+        "backfill_id",
+        "due_at",
+        unique=True,
+        postgresql_where=text("backfill_id is not null"),
+        sqlite_where=text("backfill_id is not null"),
+    ),
+    Index(
+        "ix_runs_live_of_backfill",
+        "backfill_id",
+        postgresql_where=text("backfill_id is not null and finished_at is null"),
+        sqlite_where=text("backfill_id is not null and finished_at is null"),
+    ),
     Index("ix_runs_project_id_id", "project_id", "id"),
     Index("ix_runs_workflow_id_id", "workflow_id", "id"),
     Index(
-        "ix_runs_pending",
+        "ix_runs_slot",
         "workflow_id",
         "slot_key",
         "id",
-        postgresql_where=text("state = 'pending'"),
-        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("slot_key is not null and finished_at is null"),
+        sqlite_where=text("slot_key is not null and finished_at is null"),
     ),
     Index(
         "ix_runs_live_of_trigger",

@@ -52,7 +52,7 @@ class SqlTriggers:
 
 _DUE_COLUMNS = (
     "t.id, t.project_id, t.workflow_id, t.name, t.kind, t.expression, t.timezone, t.policy, t.anchor_at, t.due_at, "
-    "t.skip_until, f.starts_at as frozen_from, coalesce(f.lifted_at, f.ends_at) as frozen_until, w.labels, "
+    "t.skip_until, f.starts_at as frozen_at, coalesce(f.lifted_at, f.ends_at) as frozen_until, w.labels, "
     "w.live_version_id as version_id, w.enabled"
 )
 

@@ -8,6 +8,8 @@ import msgspec
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
+    BackfillView,
+    FreezeView,
     LedgerView,
     QueueView,
     RunView,
@@ -29,6 +31,7 @@ def workflow_view(row: Any, draft: dict[str, Any] | None = None) -> WorkflowView
         id=row["id"],
         name=row["name"],
         description=row["description"],
+        labels=json_value(row["labels"]),
         enabled=bool(row["enabled"]),
         live_version=row["live_version"],
         created_at=row["created_at"],
@@ -50,6 +53,10 @@ def version_view(row: Any, definition: dict[str, Any] | None = None) -> VersionV
         created_by=row["created_by"],
         definition=definition,
     )
+
+
+def freeze_view(row: Any) -> FreezeView:
+    return FreezeView(**{name: row[name] for name in FreezeView.__dataclass_fields__})
 
 
 def trigger_view(row: Any) -> TriggerView:
@@ -92,6 +99,7 @@ def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
         error=_json(row["error"]),
         parent_run_id=row["parent_run_id"],
         rerun_of=row["rerun_of"],
+        backfill_id=row["backfill_id"],
         tasks=tasks,
     )
 
@@ -160,6 +168,29 @@ def ledger_view(row: Any) -> LedgerView:
         rule=row["rule"],
         run_id=row["run_id"],
         decided_at=row["decided_at"],
+    )
+
+
+def backfill_view(row: Any, runs: dict[str, int] | None = None) -> BackfillView:
+    return BackfillView(
+        id=row["id"],
+        workflow=row["workflow"] or row["workflow_id"],
+        trigger=row["trigger"] or row["trigger_id"],
+        from_at=row["from_at"],
+        to_at=row["to_at"],
+        only_missing=bool(row["only_missing"]),
+        max_parallel=row["max_parallel"],
+        priority=_PRIORITIES[row["priority"]],
+        state=row["state"],
+        reason=row["reason"],
+        next_at=row["next_at"],
+        total=row["total"],
+        started=row["started"],
+        skipped=row["skipped"],
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+        finished_at=row["finished_at"],
+        runs=runs,
     )
 
 

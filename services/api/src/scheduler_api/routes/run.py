@@ -28,6 +28,7 @@ router = guarded_router("runs")
 
 _FILTERS = (
     run_states("state"),
+    text("backfill", "only runs of this backfill, by its id"),
     text("trigger", "only runs that this trigger started, by its name"),
     instant("created_after", "only runs that were accepted after this instant"),
     instant("created_before", "only runs that were accepted before this instant"),
@@ -106,7 +107,14 @@ async def stop_workflow(
 
 
 def _filter(values: dict[str, Any], workflow: str | None) -> RunFilter:
-    return RunFilter(workflow, values["state"], values["trigger"], values["created_after"], values["created_before"])
+    return RunFilter(
+        workflow=workflow,
+        states=values["state"],
+        trigger=values["trigger"],
+        created_after=values["created_after"],
+        created_before=values["created_before"],
+        backfill=values["backfill"],
+    )
 
 
 async def _run(reader: Reader, project: str, run: str) -> RunView:

@@ -11,7 +11,7 @@ from scheduler_api.bodies import refuse_body
 from scheduler_api.dependencies import CurrentActor, Reading, use
 from scheduler_api.errors import refused
 from scheduler_api.ids import run_id_of
-from scheduler_api.query import CURSOR, LIMIT, Query, instant, integer, page_of, text
+from scheduler_api.query import CURSOR, LIMIT, Query, choice, instant, integer, page_of, text
 from scheduler_api.routing import guarded_router
 from scheduler_application.paging import Page
 from scheduler_application.ports.reading import LedgerView, TriggerView
@@ -20,6 +20,7 @@ from scheduler_application.schedule.manage import PauseCommand, PauseTriggers, R
 from scheduler_application.schedule.preview import NextCommand, NextFires, PreviewCommand, PreviewSchedule
 from scheduler_application.why import Explain, Explanation, WhyCommand
 from scheduler_domain.errors import Problem
+from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.timetable import Fire
 
 MAX_FIRES = 100
@@ -33,6 +34,8 @@ _PREVIEW = Query(
     text("schedule", "a cron expression", shortest=0, longest=256),
     text("timezone", "an IANA time zone; UTC where it is not given", shortest=0, longest=64),
     instant("after", "due times after this instant; now where it is not given"),
+    choice("gap", "what becomes of local times that a clock change leaves out", GapRule),
+    choice("repeat", "what becomes of local times that a clock change repeats", RepeatRule),
     _COUNT,
 )
 _FORECAST = Query(
@@ -80,7 +83,8 @@ async def preview_schedule(
     if values["schedule"] is None:
         raise refused([Problem(("query", "schedule"), "missing_parameter", "schedule: give a cron expression")])
     timezone = "UTC" if values["timezone"] is None else values["timezone"]
-    command = PreviewCommand("schedule", values["schedule"], timezone, values["after"], values["count"])
+    dst = DstPolicy(values["gap"], values["repeat"])
+    command = PreviewCommand("schedule", values["schedule"], timezone, values["after"], values["count"], dst)
     return answer(Fires(await preview.execute(command)))
 
 

@@ -114,6 +114,7 @@ def upgrade() -> None:
         sa.Column("started_at", Instant(), nullable=True),
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("finished_at", Instant(), nullable=True),
+        sa.Column("backfill_id", Id(), nullable=True),
         sa.CheckConstraint(
             "(finished_at is null) = (state not in ('cancelled', 'failed', 'succeeded', 'timed_out'))",
             name=op.f("ck_runs_finished_when_final"),
@@ -136,6 +137,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
     )
     op.create_index(
+        "ix_runs_live_of_backfill",
+        "runs",
+        ["backfill_id"],
+        unique=False,
+        postgresql_where=sa.text("backfill_id is not null and finished_at is null"),
+        sqlite_where=sa.text("backfill_id is not null and finished_at is null"),
+    )
+    op.create_index(
         "ix_runs_live_of_trigger",
         "runs",
         ["trigger_id"],
@@ -151,16 +160,24 @@ def upgrade() -> None:
         postgresql_where=sa.text("parent_task_run_id is not null"),
         sqlite_where=sa.text("parent_task_run_id is not null"),
     )
+    op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
     op.create_index(
-        "ix_runs_pending",
+        "ix_runs_slot",
         "runs",
         ["workflow_id", "slot_key", "id"],
         unique=False,
-        postgresql_where=sa.text("state = 'pending'"),
-        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("slot_key is not null and finished_at is null"),
+        sqlite_where=sa.text("slot_key is not null and finished_at is null"),
     )
-    op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
     op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
+    op.create_index(
+        "uq_runs_backfill_id_due_at",
+        "runs",
+        ["backfill_id", "due_at"],
+        unique=True,
+        postgresql_where=sa.text("backfill_id is not null"),
+        sqlite_where=sa.text("backfill_id is not null"),
+    )
     op.create_table(
         "slots",
         sa.Column("workflow_id", Id(), nullable=False),
@@ -375,9 +392,62 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_versions")),
         sa.UniqueConstraint("workflow_id", "number", name=op.f("uq_versions_workflow_id_number")),
     )
+    op.create_table(
+        "backfills",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("trigger_id", Id(), nullable=False),
+        sa.Column("from_at", Instant(), nullable=False),
+        sa.Column("to_at", Instant(), nullable=False),
+        sa.Column("only_missing", sa.Boolean(), nullable=False),
+        sa.Column("max_parallel", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("started", sa.Integer(), nullable=False),
+        sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("finished_at", Instant(), nullable=True),
+        sa.CheckConstraint(
+            "(finished_at is null) = (state not in ('cancelled', 'finished'))",
+            name=op.f("ck_backfills_finished_when_final"),
+        ),
+        sa.CheckConstraint(
+            "state in ('cancelled', 'cancelling', 'finished', 'paused', 'running')", name=op.f("ck_backfills_state")
+        ),
+        sa.CheckConstraint("from_at < to_at", name=op.f("ck_backfills_range")),
+        sa.CheckConstraint("max_parallel > 0", name=op.f("ck_backfills_max_parallel")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_backfills_project_id")),
+        sa.ForeignKeyConstraint(["trigger_id"], ["triggers.id"], name=op.f("fk_backfills_trigger_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_backfills_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
+    )
+    op.create_index(
+        "ix_backfills_open",
+        "backfills",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state in ('running', 'cancelling')"),
+        sqlite_where=sa.text("state in ('running', 'cancelling')"),
+    )
+    op.create_index("ix_backfills_project_id_id", "backfills", ["project_id", "id"], unique=False)
+    op.create_index("ix_backfills_trigger_id", "backfills", ["trigger_id"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_backfills_trigger_id", table_name="backfills")
+    op.drop_index("ix_backfills_project_id_id", table_name="backfills")
+    op.drop_index(
+        "ix_backfills_open",
+        table_name="backfills",
+        postgresql_where=sa.text("state in ('running', 'cancelling')"),
+        sqlite_where=sa.text("state in ('running', 'cancelling')"),
+    )
+    op.drop_table("backfills")
     op.drop_table("versions")
     op.drop_index(
         "ix_triggers_frozen",
@@ -436,14 +506,20 @@ def downgrade() -> None:
     )
     op.drop_table("task_runs")
     op.drop_table("slots")
-    op.drop_index("ix_runs_workflow_id_id", table_name="runs")
-    op.drop_index("ix_runs_project_id_id", table_name="runs")
     op.drop_index(
-        "ix_runs_pending",
+        "uq_runs_backfill_id_due_at",
         table_name="runs",
-        postgresql_where=sa.text("state = 'pending'"),
-        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("backfill_id is not null"),
+        sqlite_where=sa.text("backfill_id is not null"),
     )
+    op.drop_index("ix_runs_workflow_id_id", table_name="runs")
+    op.drop_index(
+        "ix_runs_slot",
+        table_name="runs",
+        postgresql_where=sa.text("slot_key is not null and finished_at is null"),
+        sqlite_where=sa.text("slot_key is not null and finished_at is null"),
+    )
+    op.drop_index("ix_runs_project_id_id", table_name="runs")
     op.drop_index(
         "ix_runs_parent",
         table_name="runs",
@@ -455,6 +531,12 @@ def downgrade() -> None:
         table_name="runs",
         postgresql_where=sa.text("trigger_id is not null and finished_at is null"),
         sqlite_where=sa.text("trigger_id is not null and finished_at is null"),
+    )
+    op.drop_index(
+        "ix_runs_live_of_backfill",
+        table_name="runs",
+        postgresql_where=sa.text("backfill_id is not null and finished_at is null"),
+        sqlite_where=sa.text("backfill_id is not null and finished_at is null"),
     )
     op.drop_index(
         "ix_runs_deadline",

@@ -1,20 +1,18 @@
 """`FirePolicy` as JSON text and back: the form in which a trigger's row keeps it. What is absent is the default."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from scheduler_application.json_values import json_text, json_value
+from scheduler_domain.schedule.calendar import CalendarMode, Shift
+from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
-    CalendarMode,
     CalendarUse,
-    DstPolicy,
     FirePolicy,
-    Gap,
     MisfirePolicy,
     OverlapPolicy,
-    Repeat,
-    Shift,
 )
 
 
@@ -44,17 +42,26 @@ def policy_of(text: str) -> FirePolicy:
     values = json_value(text)
     if not isinstance(values, dict):
         raise TypeError("a policy is an object")
-    dst = values.get("dst", {})
+    return policy_from(values)
+
+
+def policy_from(values: Mapping[str, Any]) -> FirePolicy:
+    """The policy that `policy_values` describes."""
     lateness = values.get("max_lateness")
     return FirePolicy(
         MisfirePolicy(values["misfire"]),
         OverlapPolicy(values["overlap"]),
         timedelta(seconds=values.get("jitter", 0)),
         None if lateness is None else timedelta(seconds=lateness),
-        DstPolicy(Gap(dst["gap"]) if "gap" in dst else None, Repeat(dst["repeat"]) if "repeat" in dst else None),
+        _dst(values.get("dst", {})),
         _calendar(values["calendar"]) if "calendar" in values else None,
         values.get("shadow", False),
     )
+
+
+def _dst(values: Mapping[str, str]) -> DstPolicy:
+    gap, repeat = values.get("gap"), values.get("repeat")
+    return DstPolicy(None if gap is None else GapRule(gap), None if repeat is None else RepeatRule(repeat))
 
 
 def _calendar(values: dict[str, str]) -> CalendarUse:
