@@ -19,8 +19,7 @@ from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_application.workflow.document import parse_document
 from scheduler_application.workflow.root_queues import root_queues
 from scheduler_infrastructure.persistence.engine import Connection
-from tests.support.calendars import Days
-from tests.support.flows import flow
+from tests.support.flows import flow, list_days
 from tests.support.world import ACTOR, World
 
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -82,11 +81,12 @@ async def test_jitter_counts_where_it_starts_also_what_it_holds_back(world: Worl
 
 
 async def test_a_calendar_leaves_starts_out_and_a_missing_one_leaves_the_trigger_out(world: World) -> None:
-    world.calendars.listed |= {"closed": Days([date(2026, 11, 2)]), "gone": Days([])}
+    await list_days(world, "closed", date(2026, 11, 2))
+    await list_days(world, "gone", date(2026, 1, 1))
     await deploy(world, "open", {**HOURLY, "calendar": {"skip": "closed"}})
     await deploy(world, "lost", {**HOURLY, "calendar": {"skip": "gone"}})
     assert (await forecast(world)).total == 9 + 23
-    del world.calendars.listed["gone"]
+    await world.write("delete from calendars where name = 'gone'")
     found = await forecast(world)
     assert (found.total, found.starts[: 15 * 60]) == (9, [0] * 15 * 60)
 

@@ -13,8 +13,7 @@ from scheduler_application.schedule.plan import Plan, PlanCommand, TriggerPlan
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_application.workflow.changes import Change
 from scheduler_domain.errors import InvalidDefinition
-from tests.support.calendars import Days
-from tests.support.flows import flow
+from tests.support.flows import flow, list_days
 from tests.support.world import ACTOR, World
 
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -195,7 +194,7 @@ async def test_paused_shadowed_and_quarantined_triggers(world: World) -> None:
 
 
 async def test_a_calendar_takes_fire_times_away_and_one_that_is_missing_is_told(world: World) -> None:
-    world.calendars.listed["closed"] = Days([date(2026, 11, 3), date(2026, 11, 4)])
+    await list_days(world, "closed", date(2026, 11, 3), date(2026, 11, 4))
     await world.deploy(flow(triggers=[NIGHTLY]))
     closed = only(await plan(world, flow(triggers=[{**NIGHTLY, "calendar": {"skip": "closed"}}])))
     assert totals(closed) == (0, 2, 0, 28)

@@ -1,5 +1,6 @@
 """What people write: validate, deploy, undeploy, schema."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from orrery.cli.documents import MEDIA_TYPES, Document, read_documents
 from orrery.cli.failures import FAILED, OK
 from orrery.cli.output import moment
 from orrery.cli.problems import problem_lines
-from orrery.cli.session import Flag, Here
+from orrery.cli.session import Flag, Here, Session
 from orrery.errors import ApiError, Invalid, ProblemDetail
 from orrery.models import Deployment
 
@@ -63,6 +64,14 @@ async def deploy(path: PathOrDash, /, *, json: Flag = False, session: Here) -> i
         Print what was deployed as JSON.
     """
     documents = read_documents(path, session.stdin)
+    deployed = await deploy_documents(documents, session, tell=not json)
+    if json:
+        session.out.json(deployed)
+    return OK if len(deployed) == len(documents) else FAILED
+
+
+async def deploy_documents(documents: Sequence[Document], session: Session, *, tell: bool) -> list[Deployment]:
+    """Deploys one after the other; what the server refuses is told on standard error and left out of the answer."""
     deployed: list[Deployment] = []
     async with session.client() as client:
         for document in documents:
@@ -74,11 +83,9 @@ async def deploy(path: PathOrDash, /, *, json: Flag = False, session: Here) -> i
                     session.err.line(line)
                 continue
             deployed.append(deployment)
-            if not json:
+            if tell:
                 _tell(deployment, session)
-    if json:
-        session.out.json(deployed)
-    return OK if len(deployed) == len(documents) else FAILED
+    return deployed
 
 
 def refusal_lines(document: Document, error: ApiError) -> list[str]:

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
     backfills,
+    crontabs,
     definitions,
     forecast,
     freezes,
@@ -40,6 +41,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
+        "import crontab": crontabs.import_crontab,
         "workflows": workflows.workflows,
         "show": workflows.show,
         "versions": workflows.versions,
@@ -81,12 +83,14 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
+OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
+"""What the first words of commands with two words mean."""
+
 NOT_AVAILABLE = [
     "approve",
     "reject",
     "events",
     "replay",
-    "import",
     "secrets",
     "vars",
     "connections",
@@ -121,7 +125,13 @@ def build_app(*, plain: bool) -> App:
     for order, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=order)
         for name, target in commands.items():
-            app.command(target, name=name, group=group)
+            first, _, second = name.partition(" ")
+            if not second:
+                app.command(target, name=first, group=group)
+                continue
+            if first not in app:
+                app.command(App(name=first, help=OF_TWO_WORDS[first], version_flags=(), group=group))
+            app[first].command(target, name=second)
     for name in NOT_AVAILABLE:
         app.command(_refusal(name), name=name, show=False)
     return app

@@ -8,8 +8,8 @@ from sqlalchemy import Select, false, func, insert, select, update
 
 from scheduler_application.ports.rows import LiveWorkflow, StoredVersion
 from scheduler_domain.ids import canonical_uuid
+from scheduler_domain.naming import NAME
 from scheduler_domain.run.states import LIVE_RUN_STATES
-from scheduler_domain.workflow.naming import NAME
 from scheduler_infrastructure.persistence.engine import Connection, Statement
 from scheduler_infrastructure.persistence.tables import (
     runs,
@@ -66,6 +66,16 @@ class SqlWorkflows:
     async def live_runs(self, workflow_id: str) -> list[str]:
         query = select(runs.c.id).where(runs.c.workflow_id == workflow_id, runs.c.state.in_(sorted(LIVE_RUN_STATES)))
         return [row["id"] for row in await self._connection.rows(query)]
+
+    async def live_documents(self, project_id: str, holding: str) -> list[tuple[str, str]]:
+        query = (
+            select(workflows.c.name, versions.c.content)
+            .join(versions, versions.c.id == workflows.c.live_version_id)
+            .where(workflows.c.project_id == project_id, workflows.c.deleted_at.is_(None))
+            .where(versions.c.content.contains(holding, autoescape=True))
+            .order_by(workflows.c.name)
+        )
+        return [(row["name"], row["content"]) for row in await self._connection.rows(query)]
 
     async def _one_version(self, query: Select[Any]) -> StoredVersion | None:
         rows = await self._connection.rows(query)

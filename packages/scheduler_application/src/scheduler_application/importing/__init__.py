@@ -1,0 +1,1 @@
+"""Workflows from what other schedulers were told."""
