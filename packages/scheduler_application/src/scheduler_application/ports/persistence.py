@@ -236,6 +236,10 @@ class WorkflowWrites(Protocol):
         ...
 
     async def version(self, version_id: str) -> StoredVersion | None: ...
+    async def versions(self, version_ids: Sequence[str]) -> Sequence[StoredVersion]:
+        """Those that there are."""
+        ...
+
     async def version_by_digest(self, workflow_id: str, digest: str, source: str | None) -> StoredVersion | None:
         """The version with this content whose code is in ``source``."""
         ...
@@ -257,7 +261,8 @@ class TriggerWrites(Protocol):
     async def update(self, trigger_id: str, values: dict[str, Any]) -> None: ...
 
     async def due(self, now: datetime, limit: int) -> list[DueTrigger]:
-        """Active, unpaused triggers whose next time has come, earliest first, locked."""
+        """Active, unpaused triggers whose next time has come, locked: the earliest first, or, when more than ``limit``
+        are due, those of each project in turn."""
         ...
 
     async def next_due_at(self) -> datetime | None:

@@ -154,6 +154,14 @@ triggers = Table(
         postgresql_where=text("active and not paused and next_at is not null"),
         sqlite_where=text("active and not paused and next_at is not null"),
     ),
+    # A backlog is shared out by project along this one.
+    Index(
+        "ix_triggers_project_due",
+        "project_id",
+        "next_at",
+        postgresql_where=text("active and not paused and next_at is not null"),
+        sqlite_where=text("active and not paused and next_at is not null"),
+    ),
 )
 
 freezes = Table(

@@ -51,6 +51,10 @@ class SqlWorkflows:
     async def version(self, version_id: str) -> StoredVersion | None:
         return await self._one_version(select(versions).where(versions.c.id == version_id))
 
+    async def versions(self, version_ids: Sequence[str]) -> list[StoredVersion]:
+        rows = await self._connection.fetch(_VERSIONS, list(version_ids))
+        return [StoredVersion(*row.values()) for row in rows]
+
     async def version_by_digest(self, workflow_id: str, digest: str, source: str | None) -> StoredVersion | None:
         same = (versions.c.workflow_id == workflow_id, versions.c.digest == digest, versions.c.source == source)
         query = select(versions).where(*same)
@@ -94,6 +98,13 @@ def by_name_or_id(query: Select[Any], project_id: str, name_or_id: str) -> Selec
     # What cannot be a name (it may hold what PostgreSQL refuses to read) is nobody's name.
     return own.where(workflows.c.name == name_or_id if NAME.fullmatch(name_or_id) else false())
 
+
+_VERSIONS = Statement(
+    postgres="select id, workflow_id, number, content, source from versions where id = any($1::uuid[])",
+    sqlite="""
+        select id, workflow_id, number, content, source from versions
+        where id in (select value from json_each($1))""",
+)
 
 _LIVE = Statement(
     postgres="""

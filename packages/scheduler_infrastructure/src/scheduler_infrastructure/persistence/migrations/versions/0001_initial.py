@@ -411,6 +411,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("frozen_by is not null"),
         sqlite_where=sa.text("frozen_by is not null"),
     )
+    op.create_index(
+        "ix_triggers_project_due",
+        "triggers",
+        ["project_id", "next_at"],
+        unique=False,
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
     op.create_table(
         "versions",
         sa.Column("id", Id(), nullable=False),
@@ -482,6 +490,12 @@ def downgrade() -> None:
     )
     op.drop_table("backfills")
     op.drop_table("versions")
+    op.drop_index(
+        "ix_triggers_project_due",
+        table_name="triggers",
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
     op.drop_index(
         "ix_triggers_frozen",
         table_name="triggers",
