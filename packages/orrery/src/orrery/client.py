@@ -55,6 +55,7 @@ class _Operation(Generic[P, T]):
 
 
 class _Operations:
+    plan = _Operation(operations.plan)
     deploy = _Operation(operations.deploy)
     undeploy = _Operation(operations.undeploy)
     enable = _Operation(operations.enable)
@@ -75,6 +76,7 @@ class _Operations:
     lift_freeze = _Operation(operations.lift_freeze)
     resume = _Operation(operations.resume)
     next_fires = _Operation(operations.next_fires)
+    forecast = _Operation(operations.forecast)
     explain = _Operation(operations.explain)
     preview = _Operation(operations.preview)
     start_backfill = _Operation(operations.start_backfill)

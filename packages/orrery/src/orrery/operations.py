@@ -15,10 +15,12 @@ from orrery.models import (
     Freeze,
     LogPage,
     PageOf,
+    Plan,
     Queue,
     Run,
     StartedRun,
     Trigger,
+    TriggerFires,
     Version,
     Worker,
     Workflow,
@@ -58,6 +60,11 @@ def deploy(document: bytes, media_type: str, source: str | None = None) -> Call[
     """Saves a document and makes it live. ``source`` is the folder of its code as the server's machine sees it."""
     query = {"deploy": True, "source": source}
     return Call("POST", "/workflows", _whole, query, content=document, content_type=media_type)
+
+
+def plan(document: bytes, media_type: str, source: str | None = None) -> Call[Plan]:
+    """What `deploy` would change; changes nothing."""
+    return Call("POST", "/workflows:plan", _whole, {"source": source}, content=document, content_type=media_type)
 
 
 def undeploy(workflow: str) -> Call[Workflow]:
@@ -143,8 +150,13 @@ def lift_freeze(freeze: str) -> Call[Freeze]:
     return Call("POST", _path("freezes", freeze, "lift"), _whole)
 
 
-def next_fires(workflow: str, count: int = 10) -> Call[list[Forecast]]:
+def next_fires(workflow: str, count: int = 10) -> Call[list[TriggerFires]]:
     return Call("GET", _path("workflows", workflow, "next"), _items, {"count": count})
+
+
+def forecast(hours: int = 24, queue: str | None = None) -> Call[Forecast]:
+    """Planned starts, minute by minute, against the slots of live workers."""
+    return Call("GET", "/schedules/forecast", _whole, {"hours": hours, "queue": queue})
 
 
 def explain(

@@ -18,8 +18,10 @@ from orrery.cli import (
     backfills,
     crontabs,
     definitions,
+    forecast,
     freezes,
     logs,
+    plan,
     runs,
     schedules,
     servers,
@@ -35,6 +37,7 @@ from orrery.errors import OrreryError, Unauthorized
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Definitions": {
         "validate": definitions.validate,
+        "plan": plan.plan,
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
@@ -55,6 +58,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "Schedules": {
         "next": schedules.next_fires,
+        "forecast": forecast.forecast,
         "pause": schedules.pause,
         "resume": schedules.resume,
         "freeze": freezes.freeze,
@@ -83,10 +87,8 @@ OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
 """What the first words of commands with two words mean."""
 
 NOT_AVAILABLE = [
-    "plan",
     "approve",
     "reject",
-    "forecast",
     "events",
     "replay",
     "secrets",
