@@ -57,7 +57,7 @@ async def latency(runs: int) -> dict[str, Any]:
             await _stamped(stack)
         samples = [await _stamped(stack) for _ in range(runs)]
         answered, requested = [list(column) for column in zip(*samples, strict=True)]
-        return {"runs": runs, "from_answer_ms": _percentiles(answered), "from_request_ms": _percentiles(requested)}
+        return {"runs": runs, "from_answer_ms": percentiles(answered), "from_request_ms": percentiles(requested)}
 
 
 async def _stamped(stack: Stack) -> tuple[float, float]:
@@ -72,7 +72,7 @@ async def _stamped(stack: Stack) -> tuple[float, float]:
     return (began - answered) * 1000, (began - requested) * 1000
 
 
-def _percentiles(samples: Sequence[float]) -> dict[str, float]:
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
     cuts = statistics.quantiles(samples, n=100)
     return {"p50": cuts[49], "p99": cuts[98], "max": max(samples)}
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from uuid import uuid4
 
 import asyncpg
 import httpx2
+import psutil
+
+from benchmarks.broker import virtual_host
 
 POSTGRES_URL = os.environ.get("ORRERY_BENCH_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 RABBITMQ_URL = os.environ.get("ORRERY_BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
@@ -32,9 +35,11 @@ class Stack:
 
     http: httpx2.AsyncClient
     database: asyncpg.Connection
+    database_url: str
     queue: str
     workers: int
     slots: int
+    dispatcher: psutil.Process
 
     async def deploy(self, document: Mapping[str, Any]) -> None:
         answer = await self.http.post("/workflows?deploy=true", json=document)
@@ -48,27 +53,34 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(*, workers: int = 1, slots: int = 4) -> AsyncIterator[Stack]:
-    """A migrated database, one API, one dispatcher and ``workers`` workers; all gone afterwards."""
+async def running_stack(*, workers: int = 1, slots: int = 4, others: Sequence[str] = ()) -> AsyncIterator[Stack]:
+    """A migrated database, one API, one dispatcher and ``workers`` workers; all gone afterwards.
+
+    Each queue of ``others`` is served by one more worker of its own.
+    """
     name = f"orrery_bench_{uuid4().hex[:8]}"
     admin = await asyncpg.connect(POSTGRES_URL)
     await admin.execute(f"create database {name}")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, virtual_host(RABBITMQ_URL, name) as broker_url:
         url = urlsplit(POSTGRES_URL)._replace(path=f"/{name}").geturl()
         port = 20_000 + os.getpid() % 5_000
-        environment = _environment(Path(folder), url, name, port, slots)
+        environment = _environment(Path(folder), url, broker_url, port)
+        queues = [*[name.replace("_", "-")] * workers, *others]
         processes: list[subprocess.Popen[bytes]] = []
         try:
             await _run(["migrate"], environment)
-            commands = ["api", "dispatcher", *["worker"] * workers]
-            processes += [_start(command, environment, Path(folder)) for command in commands]
+            processes += [_start(command, environment, Path(folder)) for command in ("api", "dispatcher")]
+            dispatcher = psutil.Process(processes[1].pid)
+            for queue in queues:
+                own = {"ORRERY_WORKER_QUEUES": queue, "ORRERY_WORKER_SLOTS": str(slots)}
+                processes.append(_start("worker", environment | own, Path(folder)))
             key = json.loads((Path(folder) / "admin.json").read_text())["api_key"]
             base = f"http://127.0.0.1:{port}/api/v1"
             headers = {"Authorization": f"Bearer {key}"}
             database = await asyncpg.connect(url)
             async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=60) as http:
-                await _serving(http, database, workers)
-                yield Stack(http, database, name, workers, slots)
+                await _serving(http, database, len(queues))
+                yield Stack(http, database, url, name, workers, slots, dispatcher)
             await database.close()
         finally:
             _stop(processes)
@@ -76,16 +88,14 @@ async def running_stack(*, workers: int = 1, slots: int = 4) -> AsyncIterator[St
             await admin.close()
 
 
-def _environment(folder: Path, database_url: str, queue: str, port: int, slots: int) -> dict[str, str]:
+def _environment(folder: Path, database_url: str, broker_url: str, port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORRERY_")}
     return kept | {
         "ORRERY_DATABASE_URL": database_url,
-        "ORRERY_BROKER_URL": RABBITMQ_URL,
+        "ORRERY_BROKER_URL": broker_url,
         "ORRERY_DATA_DIR": str(folder),
         "ORRERY_API_PORT": str(port),
         "ORRERY_CODE_PATH": str(CODE),
-        "ORRERY_WORKER_QUEUES": queue.replace("_", "-"),
-        "ORRERY_WORKER_SLOTS": str(slots),
         "ORRERY_LOG_LEVEL": "warning",
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.stack import Stack, running_stack
 CODE = Path(__file__).parent / "code"
 """What the python tasks of the stories call."""
 
-SHORT_LEASES = {
+SHORT_LEASES: dict[str, Any] = {
     "HEARTBEAT_SECONDS": 0.5,
     "SELF_FENCE_SECONDS": 2,
     "WORKER_LEASE_SECONDS": 3,

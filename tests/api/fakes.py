@@ -13,6 +13,7 @@ from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
     BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -63,6 +64,10 @@ def a_trigger(name: str = "manual", **changed: Any) -> TriggerView:
     values |= {"error": None, "anchor_at": NOW}
     values = {key: value for key, value in values.items() if key in TriggerView.__dataclass_fields__}
     return TriggerView(id=WORKFLOW_ID, workflow="nightly", name=name, **{**values, **changed})
+
+
+def a_calendar() -> CalendarView:
+    return CalendarView("closed", "dates", {"kind": "dates", "dates": ["12-24"]}, created_at=NOW, updated_at=NOW)
 
 
 def a_run(**changed: Any) -> RunView:
@@ -133,6 +138,12 @@ class FakeReader:
 
     async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
         return Page([a_trigger("schedule-1", kind="schedule", next_at=NOW)])
+
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        return Page([a_calendar()])
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        return a_calendar() if name == "closed" else None
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
         self.asked.append(("runs", (where, page)))

@@ -1,7 +1,7 @@
 """Backfills: past due times get their runs, a few at a time, each at most once."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +13,12 @@ from scheduler_application.ports.reading import BackfillView, RunFilter
 from scheduler_application.ports.rows import LedgerRow
 from scheduler_application.schedule.backfill_orders import BackfillRef
 from scheduler_application.schedule.backfill_plan import BackfillCommand, BackfillPreview
+from scheduler_application.schedule.freeze import FreezeCommand
+from scheduler_application.schedule.manage import PauseCommand
 from scheduler_application.why import WhyCommand
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_domain.errors import InvalidDefinition
+from tests.application.test_calendars_in_use import listed
 from tests.application.test_firing import HOUR, fire, timed
 from tests.application.test_leadership import campaign, end_of_lease
 from tests.support.flows import failure, flow, slots
@@ -488,3 +491,54 @@ async def test_the_clock_fires_beside_a_backfill_and_its_overlap_does_not_count_
     await look(world)
     await fire(world, HOUR)
     assert await due(world, "trigger_id is not null and finished_at is null") == ["02 10:00"]
+
+
+async def test_days_that_a_calendar_leaves_out_get_no_run(world: World) -> None:
+    await listed(world, "holidays", [date(2026, 10, 31)])
+    await world.deploy(timed({"schedule": "0 6 * * *", "calendar": {"skip": "holidays"}}))
+    command = ordered(hours=4 * 24, only_missing=True, max_parallel=9)
+    preview = await world.plan_backfill.execute(command, ACTOR)
+    assert (preview.due_times, preview.missing) == (3, 3)
+    over = await finish(world, await backfill(world, command))
+    assert await due(world) == ["30 06:00", "01 06:00", "02 06:00"]
+    assert (over.total, over.started, over.skipped) == (3, 3, 0)
+
+
+async def test_what_a_calendar_moves_is_started_where_it_is_moved_to(world: World) -> None:
+    await listed(world, "holidays", [date(2026, 10, 31)])
+    await world.deploy(timed({"schedule": "0 6 * * SAT", "calendar": {"skip": "holidays", "shift": "previous"}}))
+    await finish(world, await backfill(world, ordered(hours=10 * 24)))
+    assert await due(world) == ["24 06:00", "30 06:00"]
+
+
+async def test_a_calendar_that_is_gone_pauses_the_backfill(world: World) -> None:
+    await listed(world, "holidays", [date(2026, 10, 31)])
+    await world.deploy(timed({"schedule": "0 6 * * *", "calendar": {"skip": "holidays"}}))
+    backfill_id = await backfill(world, hours=4 * 24)
+    await world.write("delete from calendars")
+    await look(world)
+    paused = await view(world, backfill_id)
+    assert (paused.state, paused.reason) == (
+        "paused",
+        "the due times cannot be computed: there is no calendar 'holidays'",
+    )
+    assert await due(world) == []
+
+
+async def test_a_schedule_that_runs_twice_in_a_repeated_hour_does_so_in_a_backfill(world: World) -> None:
+    dst = {"gap": "skip", "repeat": "twice"}
+    await world.deploy(timed({"schedule": "30 2 * * *", "timezone": "Europe/Berlin", "dst": dst}))
+    autumn = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    await finish(world, await backfill(world, ordered(from_at=autumn, to_at=autumn + timedelta(days=1))))
+    spring = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    await finish(world, await backfill(world, ordered(from_at=spring, to_at=spring + timedelta(days=2))))
+    assert await due(world) == ["25 00:30", "25 01:30", "30 00:30"]
+
+
+async def test_what_holds_the_clock_does_not_hold_a_backfill(world: World) -> None:
+    await world.deploy(timed({**HOURLY, "shadow": True}))
+    await world.pause_triggers.execute(PauseCommand("flow"), ACTOR)
+    now = world.clock.now()
+    await world.freeze_schedules.execute(FreezeCommand("year end", now + timedelta(days=1)), ACTOR)
+    over = await finish(world, await backfill(world, hours=2))
+    assert over.runs == {"succeeded": 2}

@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
+from scheduler_application.schedule.calendars import SaveCalendarCommand
 from scheduler_application.schedule.preview import NextCommand
 from scheduler_domain.errors import InvalidDefinition
 from tests.application.test_firing import HOUR, NINE, fire, timed, trigger
-from tests.support.calendars import Days
 from tests.support.world import ACTOR, World
 
 DAY = 24 * HOUR
 TUESDAY, WEDNESDAY = date(2026, 11, 3), date(2026, 11, 4)
+
+
+async def listed(world: World, name: str, days: list[date]) -> None:
+    definition = {"kind": "dates", "dates": [day.isoformat() for day in days] or ["2001-01-01"]}
+    await world.save_calendar.execute(SaveCalendarCommand(name, definition), ACTOR)
 
 
 def noon(**more: Any) -> dict[str, Any]:
@@ -30,7 +35,7 @@ async def pass_days(world: World, count: int) -> None:
 
 
 async def test_a_day_of_the_calendar_is_skipped_and_recorded(world: World) -> None:
-    world.calendars.listed["closed"] = Days([TUESDAY])
+    await listed(world, "closed", [TUESDAY])
     await world.deploy(noon(calendar={"skip": "closed"}))
     await pass_days(world, 3)
     assert [row for row in await ledger(world) if row[1] == "skipped"] == [("11-03", "skipped", "calendar:closed")]
@@ -38,14 +43,14 @@ async def test_a_day_of_the_calendar_is_skipped_and_recorded(world: World) -> No
 
 
 async def test_only_the_days_of_the_calendar_fire(world: World) -> None:
-    world.calendars.listed["paydays"] = Days([TUESDAY])
+    await listed(world, "paydays", [TUESDAY])
     await world.deploy(noon(calendar={"only": "paydays"}))
     await pass_days(world, 3)
     assert [row["due_at"].day for row in await world.rows("select due_at from runs")] == [3]
 
 
 async def test_a_due_time_may_move_to_the_next_day(world: World) -> None:
-    world.calendars.listed["closed"] = Days([TUESDAY])
+    await listed(world, "closed", [TUESDAY])
     await world.deploy(noon(calendar={"skip": "closed", "shift": "next"}))
     await pass_days(world, 3)
     assert [row["due_at"].day for row in await world.rows("select due_at from runs order by due_at")] == [2, 4]
@@ -53,7 +58,7 @@ async def test_a_due_time_may_move_to_the_next_day(world: World) -> None:
 
 async def test_a_missed_time_on_a_day_that_is_left_out_does_not_count_for_the_misfire_policy(world: World) -> None:
     """The latest missed one that was not left out fires."""
-    world.calendars.listed["closed"] = Days([TUESDAY, WEDNESDAY])
+    await listed(world, "closed", [TUESDAY, WEDNESDAY])
     await world.deploy(noon(calendar={"skip": "closed"}))
     await fire(world, 3 * DAY)
     assert await ledger(world) == [
@@ -64,7 +69,7 @@ async def test_a_missed_time_on_a_day_that_is_left_out_does_not_count_for_the_mi
 
 
 async def test_a_day_is_judged_in_the_zone_of_the_trigger(world: World) -> None:
-    world.calendars.listed["closed"] = Days([TUESDAY])
+    await listed(world, "closed", [TUESDAY])
     late = {"schedule": "30 23 * * *", "timezone": "America/New_York"}
     await world.deploy(timed({**late, "calendar": {"skip": "closed"}}))
     await pass_days(world, 3)
@@ -88,7 +93,7 @@ async def test_a_day_is_judged_in_the_zone_of_the_trigger(world: World) -> None:
 async def test_a_calendar_that_is_not_there_or_leaves_nothing_is_refused(
     world: World, days: list[date], use: dict[str, str], code: str
 ) -> None:
-    world.calendars.listed["none"] = Days(days)
+    await listed(world, "none", days)
     with pytest.raises(InvalidDefinition) as refused:
         await world.deploy(noon(calendar=use))
     (problem,) = refused.value.problems
@@ -97,25 +102,16 @@ async def test_a_calendar_that_is_not_there_or_leaves_nothing_is_refused(
 
 
 async def test_a_calendar_that_vanished_puts_its_trigger_aside_and_stops_nobody(world: World) -> None:
-    world.calendars.listed["closed"] = Days([])
+    await listed(world, "closed", [])
     await world.deploy(noon(calendar={"skip": "closed"}))
     await world.deploy(timed({"schedule": "0 12 * * *"}, name="other"))
-    del world.calendars.listed["closed"]
+    await world.write("delete from calendars")
     assert await fire(world, DAY) == 1
     assert "closed" in str((await trigger(world)).error)
 
 
-async def test_a_pass_asks_for_a_calendar_once(world: World) -> None:
-    world.calendars.listed["closed"] = Days([])
-    for number in range(5):
-        await world.deploy(timed({"schedule": "0 12 * * *", "calendar": {"skip": "closed"}}, name=f"flow-{number}"))
-    world.calendars.asked.clear()
-    await fire(world, DAY)
-    assert world.calendars.asked == ["closed"]
-
-
 async def test_a_preview_says_what_the_calendar_does(world: World) -> None:
-    world.calendars.listed["closed"] = Days([TUESDAY])
+    await listed(world, "closed", [TUESDAY])
     await world.deploy(noon(calendar={"skip": "closed"}))
     ((_, fires),) = await world.next_fires.execute(NextCommand("flow", 2), ACTOR)
     assert fires[0].note is None

@@ -99,6 +99,32 @@ async def test_the_end_of_an_item_costs_nothing_of_its_siblings(world: World) ->
     assert max(costs[1]) <= 2
 
 
+async def test_many_versions_are_read_together(world: World) -> None:
+    """By a pass that fires, by a claim and by the end of runs: none of them knows the versions yet."""
+    counts = []
+    for size in (5, 40):
+        for number in range(size):
+            await world.deploy(flow({"t": {}}, name=f"flow-{size}-{number}", triggers=[{"schedule": "0 * * * *"}]))
+        world.clock.advance(3_600)
+        term = await world.lead()
+        world.engine.definitions._kept.clear()
+        with counting(world) as fire:
+            assert await world.fire_due_schedules.execute(term) == size
+        await world.announcer.idle()
+        await world.new_worker()
+        world.engine.definitions._kept.clear()
+        with counting(world) as claim:
+            claimed = await world.claim()
+        assert len(claimed) == size
+        world.engine.definitions._kept.clear()
+        with counting(world) as record:
+            await world.record_outcomes._record([Report(task, world.worker_id, Succeeded(), 0.1) for task in claimed])
+        await world.announcer.idle()
+        counts.append((fire.statements, claim.statements, record.statements))
+        await world.write("update triggers set active = $1", False)
+    assert counts[0] == counts[1]
+
+
 async def test_recovery_costs_what_was_lost(world: World) -> None:
     await world.deploy(flow(islands(LARGE)))
     await world.start("flow")
@@ -129,7 +155,7 @@ async def test_what_the_leader_looks_for_is_found_by_an_index_of_its_own(world: 
     looks = {
         "ix_triggers_due": f"""
             select id from triggers
-            where active and not paused and next_at is not null and next_at <= {moment}""",
+            where active and not paused and next_at is not null and next_at <= {moment} order by next_at limit 500""",
         "ix_task_runs_wake": """
             select min(wake_at) from task_runs where state in ('waiting', 'retrying') and wake_at is not null""",
         "ix_runs_deadline": """

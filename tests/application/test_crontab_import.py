@@ -12,7 +12,7 @@ from scheduler_application.importing.form import read_any
 from scheduler_application.importing.yaml_writing import write_yaml
 from scheduler_application.workflow.document import parse_document
 from scheduler_application.workflow.yaml_text import load_yaml
-from scheduler_domain.workflow.naming import NAME
+from scheduler_domain.naming import NAME
 from tests.support.corpus import CORPUS, cases, needs_corpus
 from tests.support.crontabs import codes, imported, only_document
 

@@ -48,7 +48,17 @@ async def turn_to(world: World, moment: datetime) -> None:
 
 def test_the_page_has_an_example_of_each_policy() -> None:
     shown = " ".join(document for document, _ in EXAMPLES)
-    for policy in ("every: 1h}", "misfire: skip", "misfire: fire_all", "max_lateness", "jitter", "shadow", "labels"):
+    for policy in (
+        "every: 1h}",
+        "misfire: skip",
+        "misfire: fire_all",
+        "max_lateness",
+        "jitter",
+        "shadow",
+        "labels",
+        "skip: holidays",
+        "shift: next",
+    ):
         assert policy in shown
     for policy in ("overlap: allow", "overlap: skip", "overlap: queue", "overlap: cancel_running", "gap: skip"):
         assert policy in shown

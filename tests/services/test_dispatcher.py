@@ -18,6 +18,7 @@ from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
 from scheduler_application.schedule.backfill_plan import BackfillCommand
+from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -57,6 +58,7 @@ class Running:
             next_due=NextDue(store),
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
+            calendars=RefreshDueCalendars(store, clock, world.calendar_texts),
             watchdog=Watchdog(NextDue(store), world.reader, clock),
             signals=hub.signals,
             clock=clock,

@@ -28,11 +28,13 @@ class Received:
 class CannedServer:
     """``answers`` maps ``"GET /path"`` (without ``/api/v1``) to a list of (status, body); the last one stays.
 
-    A body that is bytes goes out as an event stream, all else as JSON.
+    A body that is bytes goes out as an event stream, all else as JSON. ``headers`` go out with every answer, by the
+    same keys.
     """
 
     url: str = ""
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
 
     def on(self, call: str, *answers: tuple[int, Any]) -> None:
@@ -64,10 +66,12 @@ def canned_server() -> Iterator[CannedServer]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(payload)))
+            for name, value in canned.headers.get(f"{self.command} {path}", {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(payload)
 
-        do_POST = do_GET  # noqa: N815 - as above
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - as above
 
         def log_message(self, *_: Any) -> None:
             """Keeps the test's output for the test."""

@@ -22,6 +22,7 @@ import psutil
 
 from scheduler_application.access import new_api_key
 from tests.support.eventually import eventually
+from tests.support.faked_clock import FakedClock
 from tests.support.private_servers import free_port
 
 BOOT_SECONDS = 40.0
@@ -139,14 +140,15 @@ class Stack:
         named = {f"ORRERY_{name}": str(value) for name, value in own.items() if value is not None}
         return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "LANG": "C.UTF-8", **named}
 
-    def start(self, command: str, *arguments: str, **settings: object) -> Node:
-        """Starts a node; wait for its ``ready``."""
+    def start(self, command: str, *arguments: str, clock: FakedClock | None = None, **settings: Any) -> Node:
+        """Starts a node; wait for its ``ready``. It lives by ``clock`` where one is given."""
         name = f"{command}-{sum(node.name.startswith(command) for node in self.nodes) + 1}"
         serves = command in ("api", "up")
         ports: dict[str, object] = {"API_PORT" if serves else "METRICS_PORT": free_port()}
         if command == "worker":
             ports["WORKER_NAME"] = name
-        node = Node(name, [command, *arguments], self.environment(**ports, **settings), self.folder)
+        environment = self.environment(**ports, **settings) | (clock.environment if clock else {})
+        node = Node(name, [command, *arguments], environment, self.folder)
         self.nodes.append(node)
         if serves:
             self.api = node

@@ -28,7 +28,7 @@ class TcpProxy:
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._latency = 0.0
+        self._latency: dict[Direction, float] = {}
         self._flowing = {"up": asyncio.Event(), "down": asyncio.Event()}
         self._cuts: dict[Direction, int | re.Pattern[bytes]] = {}
         self.port = free_port()
@@ -59,9 +59,9 @@ class TcpProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def latency(self, seconds: float) -> None:
-        """Holds everything up by ``seconds``, each way."""
-        self._latency = seconds
+    def latency(self, seconds: float, *directions: Direction) -> None:
+        """Holds everything up by ``seconds``: each way, or only in ``directions``."""
+        self._latency = dict.fromkeys(directions or ("up", "down"), seconds)
 
     def blackhole(self) -> None:
         """Accepts and forwards nothing, either way, and says nothing about it."""
@@ -74,7 +74,7 @@ class TcpProxy:
 
     def heal(self) -> None:
         """Forwards again, what was held up first."""
-        self._latency = 0.0
+        self._latency = {}
         self._cuts.clear()
         for flowing in self._flowing.values():
             flowing.set()
@@ -132,17 +132,18 @@ class TcpProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                if self._latency:
-                    await self._delay()
+                if self._latency.get(direction):
+                    await self._delay(self._latency[direction])
                 await self._flowing[direction].wait()
                 writer.write(data)
                 await writer.drain()
                 if self._is_cut(data, direction):
                     return
 
-    async def _delay(self) -> None:
+    @staticmethod
+    async def _delay(seconds: float) -> None:
         passed = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(self._latency, passed.set_result, None)
+        asyncio.get_running_loop().call_later(seconds, passed.set_result, None)
         await passed
 
     def _is_cut(self, data: bytes, direction: Direction) -> bool:

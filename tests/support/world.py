@@ -45,6 +45,9 @@ from scheduler_application.schedule.backfill_orders import (
     StartBackfill,
 )
 from scheduler_application.schedule.backfill_plan import PlanBackfill
+from scheduler_application.schedule.calendar_book import CalendarBook
+from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
+from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
@@ -67,6 +70,9 @@ from scheduler_application.workflow.authoring import (
 from scheduler_domain.ids import DEFAULT_PROJECT
 from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.clock import SortedIds
+from scheduler_infrastructure.execution.outbound.calendar_feed import GuardedFeeds
+from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
+from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
 from scheduler_infrastructure.persistence.guard import StoreGuard
@@ -76,7 +82,6 @@ from scheduler_infrastructure.persistence.schema import migrate
 from scheduler_infrastructure.persistence.store import SqlStore
 from scheduler_infrastructure.telemetry.metrics import PrometheusMetrics
 from scheduler_infrastructure.telemetry.untraced import Untraced
-from tests.support.calendars import ListedCalendars
 from tests.support.clock import ManualClock
 
 ACTOR = Actor("key:tester00", DEFAULT_PROJECT)
@@ -99,7 +104,7 @@ class World:
 
     def __init__(self, url: str, clock: Any, variables: Mapping[str, Any]) -> None:
         self.clock = clock
-        self.ids = SortedIds()
+        self.ids = SortedIds(clock)
         self.hub = MemoryHub()
         self.database = make_database(url, clock, pool_size=5)
         guard = StoreGuard()
@@ -111,7 +116,8 @@ class World:
         hub, store, reader, ids, metrics, tracer = self.hub, self.store, self.reader, self.ids, self.metrics, Untraced()
         self.engine = engine = Engine(Definitions(), ids, Low(), variables)
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics, sleep=at_once)
-        self.calendars = ListedCalendars()
+        holidays, self.feeds = HolidayLibrary(), GuardedFeeds(allowed_networks=["127.0.0.0/8"])
+        self.calendars = CalendarBook(holidays, self.feeds)
         self.save_draft = SaveDraft(store, reader, clock, ids)
         self.edit_task = EditTask(store, reader, clock, ids)
         self.deploy_workflow = DeployWorkflow(store, reader, self.calendars, clock, ids, hub.signals)
@@ -141,6 +147,13 @@ class World:
         self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.next_fires = NextFires(store, reader, self.calendars, clock)
+        self.calendar_texts = texts = CalendarTexts(self.feeds, IcsProcess())
+        self.save_calendar = SaveCalendar(store, reader, clock, ids, holidays, self.feeds, texts)
+        self.show_calendar = ShowCalendar(reader, holidays)
+        self.show_calendar_days = ShowCalendarDays(store, self.calendars, clock)
+        self.delete_calendar = DeleteCalendar(store)
+        self.refresh_calendar = RefreshCalendar(store, reader, clock, texts)
+        self.refresh_due_calendars = RefreshDueCalendars(store, clock, texts)
         self.explain = Explain(reader, clock)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)

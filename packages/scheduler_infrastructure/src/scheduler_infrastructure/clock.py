@@ -5,6 +5,8 @@ import random
 import time
 from datetime import UTC, datetime
 
+from scheduler_application.ports.time import Clock
+
 _COUNTER_BITS = 12
 _RANDOM_BITS = 62
 _VERSION = 0x7 << 76
@@ -39,13 +41,17 @@ class StoreClock:
 
 
 class SortedIds:
-    """Version 7 UUIDs (RFC 9562): milliseconds, then a counter that keeps one process's ids in order, then chance."""
+    """Version 7 UUIDs (RFC 9562): milliseconds, then a counter that keeps one process's ids in order, then chance.
 
-    def __init__(self) -> None:
+    The time is the store's, so that the ids of all processes sort alike, whatever their machines' clocks say.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._last = 0
 
     def new(self) -> str:
-        stamp = max((time.time_ns() // 1_000_000) << _COUNTER_BITS, self._last + 1)
+        stamp = max(int(self._clock.now().timestamp() * 1_000) << _COUNTER_BITS, self._last + 1)
         self._last = stamp
         milliseconds, counter = divmod(stamp, 1 << _COUNTER_BITS)
         chance = int.from_bytes(os.urandom(8)) >> (64 - _RANDOM_BITS)

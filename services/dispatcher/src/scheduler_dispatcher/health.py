@@ -11,7 +11,7 @@ SILENT_SECONDS = 8.0
 """A store that did not answer a renewal for so long is away."""
 
 IDLE_SECONDS = 30.0
-"""A leader's duty that did not succeed for so long does not work: the slowest is due every 5 s."""
+"""A leader's duty that did not succeed for so long does not work: the slowest is due every 10 s."""
 
 
 class DispatcherHealth:

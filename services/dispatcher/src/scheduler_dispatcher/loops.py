@@ -12,6 +12,7 @@ from scheduler_application.run.control import EnforceRunDeadlines
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
+from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -22,6 +23,7 @@ LOOK_SECONDS = 5.0
 
 RELAY_SECONDS = 0.5
 RECOVER_SECONDS = 3.0
+CALENDARS_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 """Pauses while something is due that a pass did not see to."""
@@ -47,6 +49,7 @@ class Dispatcher:
     next_due: NextDue
     relay: RelayHints
     recover: RecoverLostWorkers
+    calendars: RefreshDueCalendars
     watchdog: Watchdog
     signals: Signals
     clock: Clock
@@ -96,6 +99,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         Duty((Step("relay", relaying.work),), relaying.pause),
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
+        Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
     )
 
 
@@ -165,3 +169,8 @@ class _Backfilling:
 
 async def _recovering(_done: int | None) -> float:
     return RECOVER_SECONDS
+
+
+async def _refreshing(done: int | None) -> float:
+    """A pass reads one calendar, so that no step lasts long; the next one follows at once where there was one."""
+    return 0.0 if done else CALENDARS_SECONDS

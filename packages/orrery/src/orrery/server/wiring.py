@@ -75,6 +75,7 @@ def dispatcher(process: Application) -> Dispatcher:
         next_due=use_cases.next_due(),
         relay=use_cases.relay_hints(),
         recover=use_cases.recover_lost_workers(),
+        calendars=use_cases.refresh_due_calendars(),
         watchdog=use_cases.watchdog(),
         signals=adapters.signals(),
         clock=adapters.clock(),

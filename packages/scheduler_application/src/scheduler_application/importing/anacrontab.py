@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from scheduler_application.importing.crontab import Crontab, Entry, Form, RefusedLine, Variable
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 _DEBIANS = ("@monthly", "@yearly")
 _PERIODS = (*_DEBIANS, "@daily", "@weekly", "@annually")

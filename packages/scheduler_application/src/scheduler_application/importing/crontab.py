@@ -12,7 +12,7 @@ from enum import StrEnum
 from scheduler_application.importing.assignments import read_assignment
 from scheduler_application.importing.percent import split_percent
 from scheduler_application.importing.times import BadTimes, read_times
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 MAX_LINES = 10_000
 """Debian ignores a longer crontab."""

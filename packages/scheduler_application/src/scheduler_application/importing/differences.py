@@ -8,7 +8,7 @@ from scheduler_application.importing.form import likely_columns
 from scheduler_application.importing.report import ImportReport
 from scheduler_application.importing.times import REBOOT
 from scheduler_application.workflow.fire_policies import LONGEST_JITTER
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 ZONE, SPREAD, HOURS = "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE"
 

@@ -4,7 +4,7 @@ import re
 
 from scheduler_application.importing.anacrontab import read_anacrontab
 from scheduler_application.importing.crontab import Crontab, Form, read_crontab
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 _HEADER = re.compile(r"#.*\bdow\s+user(?:-?name)?\b", re.IGNORECASE)
 _SYSTEM_FILE = re.compile(r"(?:\A|/)(?:etc/crontab|cron\.d/[^/]+|cron\.d)\Z")

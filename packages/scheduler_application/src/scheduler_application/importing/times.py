@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 REBOOT = "@reboot"

@@ -12,6 +12,9 @@ from typing import Any, Protocol, TypeVar
 from scheduler_application.ports.rows import (
     AttemptEnd,
     BlockedTask,
+    CalendarKey,
+    CalendarRevision,
+    CalendarRow,
     CancelledTask,
     ClaimedRow,
     CountDown,
@@ -233,6 +236,10 @@ class WorkflowWrites(Protocol):
         ...
 
     async def version(self, version_id: str) -> StoredVersion | None: ...
+    async def versions(self, version_ids: Sequence[str]) -> Sequence[StoredVersion]:
+        """Those that there are."""
+        ...
+
     async def version_by_digest(self, workflow_id: str, digest: str, source: str | None) -> StoredVersion | None:
         """The version with this content whose code is in ``source``."""
         ...
@@ -243,6 +250,10 @@ class WorkflowWrites(Protocol):
         """Ids of its runs that are not final."""
         ...
 
+    async def live_documents(self, project_id: str, holding: str) -> list[tuple[str, str]]:
+        """(name, content) of the live version of every workflow, where the content's text has ``holding`` in it."""
+        ...
+
 
 class TriggerWrites(Protocol):
     async def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]: ...
@@ -250,7 +261,8 @@ class TriggerWrites(Protocol):
     async def update(self, trigger_id: str, values: dict[str, Any]) -> None: ...
 
     async def due(self, now: datetime, limit: int) -> list[DueTrigger]:
-        """Active, unpaused triggers whose next time has come, earliest first, locked."""
+        """Active, unpaused triggers whose next time has come, locked: the earliest first, or, when more than ``limit``
+        are due, those of each project in turn."""
         ...
 
     async def next_due_at(self) -> datetime | None:
@@ -332,6 +344,35 @@ class FreezeWrites(Protocol):
 
     async def hold(self, held: Sequence[tuple[str, str, datetime]]) -> None:
         """(trigger, freeze, its end): a firing pass looks at the triggers again when the freeze ends."""
+
+
+class CalendarWrites(Protocol):
+    async def find(self, project_id: str, name: str, *, lock: bool = False) -> dict[str, Any] | None:
+        """The calendar's row; ``lock`` holds it until the end of the transaction."""
+        ...
+
+    async def insert(self, row: dict[str, Any]) -> bool:
+        """False when the name is taken."""
+        ...
+
+    async def update(self, calendar_id: str, values: dict[str, Any]) -> None: ...
+    async def delete(self, calendar_id: str) -> None: ...
+    async def definitions(self, project_id: str) -> dict[str, str]:
+        """The definition (JSON text) of every calendar of the project, by its name."""
+        ...
+
+    async def revisions(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRevision]:
+        """Of those that exist; the one question of a firing pass, so it reads nothing else."""
+        ...
+
+    async def load(self, keys: Sequence[CalendarKey]) -> dict[CalendarKey, CalendarRow]: ...
+
+    async def take_due(self, now: datetime, until: datetime) -> dict[str, Any] | None:
+        """The row that has waited longest for being read again, which nobody else takes before ``until``."""
+        ...
+
+    async def renew(self, calendar_id: str, version: int, values: dict[str, Any]) -> bool:
+        """Writes what reading it again gave; false where somebody changed or deleted the calendar meanwhile."""
         ...
 
 
@@ -411,6 +452,8 @@ class Transaction(Protocol):
     def freezes(self) -> FreezeWrites: ...
     @property
     def backfills(self) -> BackfillWrites: ...
+    @property
+    def calendars(self) -> CalendarWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

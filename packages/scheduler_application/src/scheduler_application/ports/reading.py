@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from scheduler_application.paging import Page, PageRequest
@@ -74,6 +74,27 @@ class FreezeView:
     created_at: datetime
     created_by: str
     held: int
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarView:
+    name: str
+    kind: str
+    """``dates``, ``holidays``, ``business_days`` or ``ics``."""
+    definition: dict[str, Any]
+    """As it was given, without the text of a file."""
+    built_in: bool = False
+    version: int = 1
+    days_first: date | None = None
+    days_last: date | None = None
+    """Of an iCalendar text: what lies outside is not known, and counts as no day of the calendar."""
+    fetched_at: datetime | None = None
+    """When its address last had a text, or said that it is the same."""
+    refresh_at: datetime | None = None
+    error: str | None = None
+    """Why it could not be read again; then the days are those of the last good text."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +251,14 @@ class Reader(Protocol):
     async def triggers(self, project: str, workflow_id: str) -> list[TriggerView]: ...
     async def schedules(self, project: str, page: PageRequest) -> Page[TriggerView]:
         """The active triggers that the clock satisfies, by the names of their workflows and their own."""
+        ...
+
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        """The project's own, by name."""
+        ...
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        """One of the project's own."""
         ...
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:

@@ -432,6 +432,29 @@ class HeldBackfill(NamedTuple):
     enabled: bool
 
 
+class CalendarKey(NamedTuple):
+    """A calendar as a trigger names it."""
+
+    project_id: str
+    name: str
+
+
+class CalendarRevision(NamedTuple):
+    """What changes whenever the days of a calendar do."""
+
+    id: str
+    version: int
+
+
+class CalendarRow(NamedTuple):
+    """A calendar as it is evaluated: ``definition`` and ``days`` are JSON text; ``days`` (a day to its label) only of
+    an iCalendar text."""
+
+    revision: CalendarRevision
+    definition: str
+    days: str | None
+
+
 class WorkerRow(NamedTuple):
     id: str
     name: str

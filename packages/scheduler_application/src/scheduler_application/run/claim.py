@@ -88,6 +88,7 @@ class ClaimTasks:
         return await self._store.transact(recall)
 
     async def _tasks(self, tx: Transaction, rows: Sequence[ClaimedRow]) -> list[ClaimedTask]:
+        await self._engine.definitions.load(tx, (row.version_id for row in rows))
         versions = {row.version_id: await self._engine.definitions.get(tx, row.version_id) for row in rows}
         results = await self._results(tx, rows, versions)
         return [

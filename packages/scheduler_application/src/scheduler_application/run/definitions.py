@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +15,9 @@ from scheduler_domain.workflow.definition import WorkflowDefinition
 
 KEPT_TASKS = 50_000
 """How many tasks' definitions one process keeps; the versions that were not used for longest go first."""
+
+LOADED_AT_ONCE = 50
+"""How many versions are read together: a content may have a mebibyte."""
 
 _LOOP_BYTES = 32_768
 """A content longer than this is made into a definition off the event loop."""
@@ -36,6 +40,13 @@ class Definitions:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Version] = OrderedDict()
         self._tasks = 0
+
+    async def load(self, tx: Transaction, version_ids: Iterable[str]) -> None:
+        """Reads together what `get` would read one by one. What the store does not have is left for `get` to say."""
+        missing = sorted(set(version_ids) - self._kept.keys())
+        for start in range(0, len(missing), LOADED_AT_ONCE):
+            for stored in await tx.workflows.versions(missing[start : start + LOADED_AT_ONCE]):
+                self._keep(await self._load(stored))
 
     async def get(self, tx: Transaction, version_id: str) -> Version:
         """Raises `NotFound` where the store has no such version."""

@@ -123,7 +123,9 @@ class OpenRuns:
             await self.tx.runs.lock_slots(ordered)
         wanted = set(run_ids) - self._runs.keys()
         if wanted:
-            for row in await self.tx.runs.lock_runs(sorted(wanted, reverse=True)):
+            rows = await self.tx.runs.lock_runs(sorted(wanted, reverse=True))
+            await self.engine.definitions.load(self.tx, (row.version_id for row in rows))
+            for row in rows:
                 await self._open(row)
 
     async def begin(self, requests: Sequence[RunRequest]) -> Beginning:

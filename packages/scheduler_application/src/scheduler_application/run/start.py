@@ -196,6 +196,8 @@ class _Starting:
             names = sorted({order.command.workflow for order in orders if order.actor.project == project})
             for name, workflow in (await self._tx.workflows.live(project, names)).items():
                 found[project, name] = workflow
+        deployed = (workflow.version_id for workflow in found.values() if workflow.version_id is not None)
+        await self._engine.definitions.load(self._tx, deployed)
         return found
 
     async def _request(self, order: _Order, live: Mapping[tuple[str, str], LiveWorkflow]) -> RunRequest:

@@ -1,6 +1,6 @@
 """Firing: one pass decides what is due, for many triggers in one transaction. It costs what is due, not what exists."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from scheduler_application.errors import ApplicationError
@@ -23,6 +23,10 @@ FIRED_AT_ONCE = 500
 
 DECIDED_AT_ONCE = 1_000
 """About how many due times one transaction decides; what is over waits for the next pass, which follows at once."""
+
+
+FIRING_SECONDS = 1.0
+"""After so long the leader's other duties have their turn, however much is still due."""
 
 
 class FireDueSchedules:
@@ -48,8 +52,10 @@ class FireDueSchedules:
         self._tracer = tracer
 
     async def execute(self, leadership: Leadership) -> int:
-        """How many due times were decided; raises `LeadershipLost`, `Unavailable`."""
+        """How many due times were decided, of more than `FIRING_SECONDS` take not all; raises `LeadershipLost`,
+        `Unavailable`."""
         total = 0
+        until = self._clock.monotonic() + FIRING_SECONDS
         while True:
             began = self._clock.monotonic()
             fired, more, progress = await self._store.transact(lambda tx: self._fire(tx, leadership))
@@ -59,7 +65,7 @@ class FireDueSchedules:
                 self._metrics.fired(outcome, lateness)
             self._announcer.tell(progress)
             total += len(fired)
-            if not more:
+            if not more or self._clock.monotonic() >= until:
                 return total
 
     async def _fire(
@@ -82,8 +88,6 @@ class FireDueSchedules:
         await tx.triggers.record(ledger)
         moves = [due.move for due in decided]
         await tx.triggers.advance(moves)
-        for move in moves:
-            runs.progress.wakes(move.next_at)
         more = (
             len(found) == FIRED_AT_ONCE
             or not all_decided
@@ -103,22 +107,23 @@ class FireDueSchedules:
                 free.append(trigger)
             else:
                 held.append((trigger.id, freeze.id, freeze.ends_at))
-                runs.progress.wakes(freeze.ends_at)
         await tx.freezes.hold(held)
         return free
 
     async def _decide_all(
-        self, tx: Transaction, found: Iterable[DueTrigger], now: datetime
+        self, tx: Transaction, found: Sequence[DueTrigger], now: datetime
     ) -> tuple[list[DueTimes], bool]:
         """The decisions, and whether there was room for all of ``found``."""
         decider = DueDecider(tx, self._engine, self._calendars, self._tracer, now)
         decided: list[DueTimes] = []
         room = DECIDED_AT_ONCE
-        for trigger in found:
+        await self._engine.definitions.load(tx, (one.version_id for one in found if one.version_id is not None))
+        for place, trigger in enumerate(found):
             if room <= 0:
                 return decided, False
             try:
-                due = await decider.decide(trigger, room)
+                # One that has a million due times to catch up with leaves room for those that have one.
+                due = await decider.decide(trigger, max(1, room // (len(found) - place)))
             except (ApplicationError, DomainError, ValueError, OverflowError, KeyError, TypeError) as error:
                 # One row that cannot be evaluated must not stop the others: it is put aside with the reason.
                 await tx.triggers.quarantine(trigger.id, f"{type(error).__name__}: {error}")

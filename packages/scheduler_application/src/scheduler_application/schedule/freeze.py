@@ -13,7 +13,7 @@ from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import FreezeView, Reader
 from scheduler_application.ports.rows import Freeze
 from scheduler_application.ports.time import Clock, Ids
-from scheduler_domain.workflow.naming import NAME, NAME_RULE
+from scheduler_domain.naming import NAME, NAME_RULE
 
 LONGEST_FREEZE = timedelta(days=366)
 MAX_REASON = 500

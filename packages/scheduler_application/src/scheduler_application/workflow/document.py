@@ -21,6 +21,7 @@ from scheduler_application.workflow.tasks import Defaults, read_defaults, read_t
 from scheduler_application.workflow.triggers import check_overlaps, check_timetables, read_triggers
 from scheduler_application.workflow.yaml_text import read_yaml
 from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.naming import KEY, KEY_RULE, NAME, NAME_RULE
 from scheduler_domain.workflow.definition import (
     MAX_TASKS,
     Concurrency,
@@ -29,7 +30,6 @@ from scheduler_domain.workflow.definition import (
     WorkflowDefinition,
 )
 from scheduler_domain.workflow.graph import Ancestry, check_graph, topological_order
-from scheduler_domain.workflow.naming import KEY, KEY_RULE, NAME, NAME_RULE
 from scheduler_domain.workflow.parameters import InputDefinition, define_input
 
 MAX_BYTES = 1024 * 1024

@@ -6,8 +6,8 @@ from typing import Any
 
 from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
+from scheduler_domain.naming import KEY, KEY_RULE, NAME, NAME_RULE, shown
 from scheduler_domain.workflow.expression_dates import parse_instant
-from scheduler_domain.workflow.naming import KEY, KEY_RULE, NAME, NAME_RULE, shown
 
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MAX_MEMBERS = 200

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from scheduler_domain.errors import MAX_PROBLEMS, ExpressionError, InvalidDefinition, Problem
+from scheduler_domain.naming import nearest, shown
 from scheduler_domain.workflow.definition import TriggerDefinition
 from scheduler_domain.workflow.durations import parse_duration, show_duration
 from scheduler_domain.workflow.expressions import Expression, Template, parse_embedded, parse_template
-from scheduler_domain.workflow.naming import nearest, shown
 
 Loc = tuple[str | int, ...]
 Choice = TypeVar("Choice", bound=StrEnum)

@@ -6,6 +6,7 @@ from typing import Any
 
 from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
+from scheduler_domain.naming import NAME, NAME_RULE
 from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import (
@@ -14,7 +15,6 @@ from scheduler_domain.schedule.fire_policy import (
     MisfirePolicy,
     OverlapPolicy,
 )
-from scheduler_domain.workflow.naming import NAME, NAME_RULE
 
 LONGEST_JITTER = 86_400
 LONGEST_LATENESS = 366 * 86_400

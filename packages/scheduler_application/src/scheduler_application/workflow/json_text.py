@@ -6,7 +6,7 @@ from typing import Any
 from scheduler_application.workflow.places import Places
 from scheduler_application.workflow.yaml_text import read_yaml
 from scheduler_domain.errors import InvalidDefinition, Problem
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 _LONGEST_NUMBER = 20
 

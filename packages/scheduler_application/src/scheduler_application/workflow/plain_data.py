@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scheduler_domain.errors import MAX_PROBLEMS, Problem
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 MAX_DEPTH = 32
 MAX_NODES = 150_000

@@ -5,9 +5,9 @@ from typing import Any
 
 from scheduler_application.workflow.fields import Loc, Reading, Use
 from scheduler_domain.errors import ExpressionError
+from scheduler_domain.naming import nearest, shown
 from scheduler_domain.workflow.expressions import parse_template
 from scheduler_domain.workflow.graph import Ancestry
-from scheduler_domain.workflow.naming import nearest, shown
 from scheduler_domain.workflow.scope import RUN_FIELDS, TASK_FIELDS
 
 Fault = tuple[str, str]

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler_application.workflow import document, executors, retries, tasks, triggers
+from scheduler_domain.naming import KEY, NAME
 from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import MisfirePolicy, OverlapPolicy
 from scheduler_domain.workflow import parameter_schema
 from scheduler_domain.workflow.definition import MAX_TASKS, OnConflict, OnWorkerLoss, Priority, RunIf, TriggerKind
-from scheduler_domain.workflow.naming import KEY, NAME
 from scheduler_domain.workflow.parameter_limits import MAX_STRING
 
 Schema = dict[str, Any]

@@ -9,6 +9,7 @@ from scheduler_application.workflow import fields
 from scheduler_application.workflow.executors import EXECUTORS
 from scheduler_application.workflow.fields import Loc, Reading
 from scheduler_application.workflow.retries import PROCESS_EXECUTORS, check_retry_on, read_retry
+from scheduler_domain.naming import NAME, NAME_RULE, nearest, shown
 from scheduler_domain.workflow.definition import (
     DEFAULT_QUEUE,
     ENGINE_EXECUTORS,
@@ -19,7 +20,6 @@ from scheduler_domain.workflow.definition import (
     TaskDefinition,
 )
 from scheduler_domain.workflow.expressions import Template
-from scheduler_domain.workflow.naming import NAME, NAME_RULE, nearest, shown
 
 MAX_TIMEOUT = 7 * 86_400
 MAX_PARALLEL = 10_000

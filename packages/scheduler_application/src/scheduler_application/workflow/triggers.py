@@ -8,10 +8,10 @@ from scheduler_application.workflow import fields
 from scheduler_application.workflow.fields import Loc, Reading
 from scheduler_application.workflow.fire_policies import read_fire_policy
 from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.naming import KEY, KEY_RULE, NAME, NAME_RULE, nearest, shown
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 from scheduler_domain.workflow.expressions import Template
-from scheduler_domain.workflow.naming import KEY, KEY_RULE, NAME, NAME_RULE, nearest, shown
 from scheduler_domain.workflow.parameter_schema import check_value
 from scheduler_domain.workflow.parameters import InputDefinition
 

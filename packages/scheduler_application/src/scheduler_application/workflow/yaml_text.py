@@ -22,7 +22,7 @@ from ruamel.yaml.events import (
 from scheduler_application.workflow.places import Mark, Places
 from scheduler_application.workflow.plain_data import MAX_DEPTH, MAX_NODES
 from scheduler_domain.errors import MAX_PROBLEMS, InvalidDefinition, Problem
-from scheduler_domain.workflow.naming import shown
+from scheduler_domain.naming import shown
 
 _UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONG_TAG = re.compile(r"(?:^|[\s\[{,:])!\S{1000}")

@@ -17,6 +17,7 @@ a day that either names, but when one of them begins with ``*`` a day that both 
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from scheduler_domain.errors import InvalidDefinition, Problem
@@ -28,6 +29,9 @@ from scheduler_domain.schedule.cron_fields import Field, PartError, shown
 Read = TypeVar("Read")
 
 MAX_LENGTH = 256
+KEPT = 4_096
+"""How many expressions are kept parsed: parsing takes ten times as long as finding the next time."""
+
 LOC = ("schedule",)
 """Where the problems say they are: the key of the expression in a trigger."""
 
@@ -55,7 +59,12 @@ def parse_cron(text: str, seed: str = "") -> CronExpression:
     """
     if len(text) > MAX_LENGTH:
         raise _invalid("too_long", f"the expression has {len(text)} characters; at most {MAX_LENGTH} are accepted")
-    text = text.strip(" \t\r\n")
+    # Without an H all triggers with this expression share it.
+    return _parse(text.strip(" \t\r\n"), seed if "H" in text.upper() else "")
+
+
+@lru_cache(maxsize=KEPT)
+def _parse(text: str, seed: str) -> CronExpression:
     expression = _assemble(text, _split(text), seed)
     if not expression.ever_fires():
         message = f"{shown(text)} never fires: it has no date in the next 10 years, nor ever"

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 from scheduler_domain.errors import MAX_PROBLEMS, InvalidDefinition, Problem
-from scheduler_domain.workflow.naming import nearest, shown
+from scheduler_domain.naming import nearest, shown
 
 Needs = Mapping[str, Sequence[str]]
 """For each task the tasks that it needs."""

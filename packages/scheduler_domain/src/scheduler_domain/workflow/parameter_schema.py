@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler_domain.errors import MAX_PROBLEMS, Problem
+from scheduler_domain.naming import KEY, KEY_RULE, nearest, shown
 from scheduler_domain.workflow.expression_dates import parse_date, parse_instant
 from scheduler_domain.workflow.expression_values import equal, is_number
-from scheduler_domain.workflow.naming import KEY, KEY_RULE, nearest, shown
 from scheduler_domain.workflow.parameter_limits import MAX_DEPTH, MAX_STRING, Loc
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object")

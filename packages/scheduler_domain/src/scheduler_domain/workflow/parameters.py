@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler_domain.errors import MAX_PROBLEMS, ExpressionError, InvalidDefinition, Problem
+from scheduler_domain.naming import nearest, shown
 from scheduler_domain.workflow.expression_dates import parse_instant
 from scheduler_domain.workflow.expressions import Template, parse_template
-from scheduler_domain.workflow.naming import nearest, shown
 from scheduler_domain.workflow.parameter_limits import MAX_BYTES, Loc, check_limits
 from scheduler_domain.workflow.parameter_schema import RULES, check_schema, check_value
 

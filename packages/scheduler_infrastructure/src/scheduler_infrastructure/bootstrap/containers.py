@@ -35,6 +35,9 @@ from scheduler_application.schedule.backfill_orders import (
     StartBackfill,
 )
 from scheduler_application.schedule.backfill_plan import PlanBackfill
+from scheduler_application.schedule.calendar_book import CalendarBook
+from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
+from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
@@ -53,10 +56,12 @@ from scheduler_application.workflow.authoring import (
     SaveDraft,
     UndeployWorkflow,
 )
-from scheduler_infrastructure.bootstrap.executors import make_executors
+from scheduler_infrastructure.bootstrap.executors import make_calendar_feeds, make_executors
 from scheduler_infrastructure.bootstrap.gateways import make_broker, make_otlp_tracer, make_redis
 from scheduler_infrastructure.bootstrap.settings import Settings
 from scheduler_infrastructure.clock import MachineClock, SortedIds, StoreClock, SystemRandomness
+from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
+from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import make_database
 from scheduler_infrastructure.persistence.guard import DEADLINE_SECONDS, StoreGuard
@@ -107,7 +112,7 @@ class Adapters(containers.DeclarativeContainer):
 
     clock = gateways.clock
     randomness = gateways.randomness
-    ids = S(SortedIds)
+    ids = S(SortedIds, clock)
     metrics = S(PrometheusMetrics)
     tracer = providers.Selector(
         modes.provided["traces"],
@@ -124,6 +129,9 @@ class Adapters(containers.DeclarativeContainer):
     source = providers.Factory(lambda transport: transport.source(), gateways.transport)
     live = providers.Selector(modes.provided["live"], redis=gateways.redis, memory=gateways.hub.provided.live)
     executors = S(make_executors, settings)
+    holidays = S(HolidayLibrary)
+    calendar_feeds = S(make_calendar_feeds, settings)
+    events = S(IcsProcess)
 
 
 class UseCases(containers.DeclarativeContainer):
@@ -133,12 +141,13 @@ class UseCases(containers.DeclarativeContainer):
     a = providers.DependenciesContainer()
 
     definitions = S(Definitions)
+    calendar_book = S(CalendarBook, a.holidays, a.calendar_feeds)
     engine = S(Engine, definitions, a.ids, a.randomness, settings.provided.vars)
     announcer = S(Announcer, a.publisher, a.signals, a.live, a.store, a.clock, a.metrics)
 
     save_draft = F(SaveDraft, a.store, a.reader, a.clock, a.ids)
     edit_task = F(EditTask, a.store, a.reader, a.clock, a.ids)
-    deploy_workflow = F(DeployWorkflow, a.store, a.reader, a.clock, a.ids, a.signals)
+    deploy_workflow = F(DeployWorkflow, a.store, a.reader, calendar_book, a.clock, a.ids, a.signals)
     undeploy_workflow = F(UndeployWorkflow, a.store, a.reader, a.clock)
     enable_workflow = F(EnableWorkflow, a.store, a.reader, a.clock)
     disable_workflow = F(DisableWorkflow, a.store, a.reader, a.clock)
@@ -161,13 +170,20 @@ class UseCases(containers.DeclarativeContainer):
     pause_triggers = F(PauseTriggers, a.store, a.reader, a.clock, a.signals)
     resume_triggers = F(ResumeTriggers, a.store, a.reader, a.clock, a.signals)
     preview_schedule = F(PreviewSchedule, a.clock)
-    next_fires = F(NextFires, a.reader, a.clock)
-    plan_backfill = F(PlanBackfill, a.store, a.reader, engine, a.clock)
+    next_fires = F(NextFires, a.store, a.reader, calendar_book, a.clock)
+    plan_backfill = F(PlanBackfill, a.store, a.reader, engine, calendar_book, a.clock)
     start_backfill = F(StartBackfill, a.store, a.reader, a.clock, a.ids, a.signals, plan_backfill)
     pause_backfill = F(PauseBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     resume_backfill = F(ResumeBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     cancel_backfill = F(CancelBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     explain = F(Explain, a.reader, a.clock)
+
+    calendar_texts = S(CalendarTexts, a.calendar_feeds, a.events)
+    save_calendar = F(SaveCalendar, a.store, a.reader, a.clock, a.ids, a.holidays, a.calendar_feeds, calendar_texts)
+    show_calendar = F(ShowCalendar, a.reader, a.holidays)
+    show_calendar_days = F(ShowCalendarDays, a.store, calendar_book, a.clock)
+    delete_calendar = F(DeleteCalendar, a.store)
+    refresh_calendar = F(RefreshCalendar, a.store, a.reader, a.clock, calendar_texts)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
     register_worker = F(RegisterWorker, a.store, settings.provided.worker_lease_seconds)
@@ -187,9 +203,12 @@ class UseCases(containers.DeclarativeContainer):
         lease_seconds=settings.provided.leader_lease_seconds,
         margin_seconds=LEADER_MARGIN_SECONDS,
     )
-    fire_due_schedules = S(FireDueSchedules, a.store, engine, a.clock, announcer, a.metrics, a.tracer)
-    advance_backfills = S(AdvanceBackfills, a.store, engine, a.clock, announcer, a.metrics, a.tracer, stop_runs)
+    fire_due_schedules = S(FireDueSchedules, a.store, engine, calendar_book, a.clock, announcer, a.metrics, a.tracer)
+    advance_backfills = S(
+        AdvanceBackfills, a.store, engine, calendar_book, a.clock, announcer, a.metrics, a.tracer, stop_runs
+    )
     next_due = S(NextDue, a.store)
+    refresh_due_calendars = S(RefreshDueCalendars, a.store, a.clock, calendar_texts)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)
     wake_due_tasks = S(WakeDueTasks, a.store, engine, a.clock, announcer)
     enforce_run_deadlines = S(EnforceRunDeadlines, a.store, stop_runs, a.clock)

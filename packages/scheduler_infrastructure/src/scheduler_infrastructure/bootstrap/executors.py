@@ -1,8 +1,9 @@
-"""The executors of a worker, from its settings."""
+"""What reaches out, from the settings: the executors of a worker, and the fetching of subscribed calendars."""
 
 from scheduler_infrastructure.bootstrap.settings import Settings
 from scheduler_infrastructure.execution.database import DatabaseExecutor
 from scheduler_infrastructure.execution.http import ANSWERS, HttpExecutor
+from scheduler_infrastructure.execution.outbound.calendar_feed import GuardedFeeds
 from scheduler_infrastructure.execution.python import PythonExecutor
 from scheduler_infrastructure.execution.registry import ExecutorRegistry
 from scheduler_infrastructure.execution.shell import ShellExecutor
@@ -25,3 +26,8 @@ def make_executors(settings: Settings) -> ExecutorRegistry:
             DatabaseExecutor(settings.connections),
         ]
     )
+
+
+def make_calendar_feeds(settings: Settings) -> GuardedFeeds:
+    """Calendars are fetched from where http tasks may reach."""
+    return GuardedFeeds(allowed_networks=[str(network) for network in settings.http_allowed_networks])

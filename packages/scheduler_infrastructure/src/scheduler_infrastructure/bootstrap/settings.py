@@ -191,7 +191,7 @@ class Settings:
     http_allowed_networks: tuple[Network, ...] = setting(
         (),
         values.networks,
-        "Private networks that http tasks may reach all the same, as CIDR separated by commas.",
+        "Private networks that http tasks and subscribed calendars may reach too, as CIDR separated by commas.",
         shown="none",
     )
 

@@ -11,6 +11,7 @@ from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
     BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -23,7 +24,7 @@ from scheduler_application.ports.reading import (
     WorkflowView,
 )
 from scheduler_domain.ids import canonical_uuid
-from scheduler_domain.workflow.naming import NAME
+from scheduler_domain.naming import NAME
 from scheduler_infrastructure.persistence.columns import (
     instant_from_text,
     instant_to_text,
@@ -33,6 +34,7 @@ from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
     attempts,
     backfills,
+    calendars,
     freezes,
     ledger,
     runs,
@@ -45,6 +47,7 @@ from scheduler_infrastructure.persistence.tables import (
 from scheduler_infrastructure.persistence.views import (
     attempt_view,
     backfill_view,
+    calendar_view,
     freeze_view,
     last_attempt,
     ledger_view,
@@ -117,6 +120,18 @@ class SqlReader:
             query = query.where(or_(workflows.c.name > workflow, after))
         rows = await self._rows(query, page)
         return _page(rows, page, trigger_view, lambda row: f"{row['workflow']}|{row['name']}")
+
+    async def calendars(self, project: str, page: PageRequest) -> Page[CalendarView]:
+        query = _calendars(project).order_by(calendars.c.name)
+        if page.cursor is not None:
+            query = query.where(calendars.c.name > _name(page.cursor))
+        return _page(await self._rows(query, page), page, calendar_view, lambda row: str(row["name"]))
+
+    async def calendar(self, project: str, name: str) -> CalendarView | None:
+        if NAME.fullmatch(name) is None:
+            return None
+        rows = await self._rows(_calendars(project).where(calendars.c.name == name))
+        return calendar_view(rows[0]) if rows else None
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
         query = _runs(project).order_by(runs.c.id.desc())
@@ -373,6 +388,12 @@ def _triggers(project: str) -> Select[Any]:
         .join(workflows, workflows.c.id == triggers.c.workflow_id)
         .where(triggers.c.project_id == project)
     )
+
+
+def _calendars(project: str) -> Select[Any]:
+    """Without the texts and the days, which are long."""
+    shown = [column for column in calendars.c if column.name not in ("source", "days")]
+    return select(*shown).where(calendars.c.project_id == project)
 
 
 _parents = task_runs.alias("parents")

@@ -7,6 +7,7 @@ from typing import TypeVar
 from scheduler_application.ports.persistence import Transaction
 from scheduler_infrastructure.persistence.access import SqlAccess, SqlIdempotency
 from scheduler_infrastructure.persistence.backfill_rows import SqlBackfills
+from scheduler_infrastructure.persistence.calendar import SqlCalendars
 from scheduler_infrastructure.persistence.claims import SqlClaims
 from scheduler_infrastructure.persistence.engine import Connection, Database
 from scheduler_infrastructure.persistence.freezes import SqlFreezes
@@ -58,6 +59,10 @@ class SqlTransaction:
     @cached_property
     def backfills(self) -> SqlBackfills:
         return SqlBackfills(self._connection)
+
+    @cached_property
+    def calendars(self) -> SqlCalendars:
+        return SqlCalendars(self._connection)
 
     @cached_property
     def workers(self) -> SqlWorkers:

@@ -154,6 +154,14 @@ triggers = Table(
         postgresql_where=text("active and not paused and next_at is not null"),
         sqlite_where=text("active and not paused and next_at is not null"),
     ),
+    # A backlog is shared out by project along this one.
+    Index(
+        "ix_triggers_project_due",
+        "project_id",
+        "next_at",
+        postgresql_where=text("active and not paused and next_at is not null"),
+        sqlite_where=text("active and not paused and next_at is not null"),
+    ),
 )
 
 freezes = Table(
@@ -210,6 +218,39 @@ backfills = Table(
     ),
 )
 """Ranges of past due times of a trigger that somebody wants runs for."""
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    # Of iCalendar texts: the text, and the days that it has in a window of years.
+    Column("source", Text),
+    Column("days", Text),
+    Column("days_first", Text),
+    Column("days_last", Text),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("fetched_at", Instant),
+    Column("refresh_at", Instant),
+    Column("error", Text),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("project_id", "name"),
+    CheckConstraint("kind in ('business_days', 'dates', 'holidays', 'ics')", name="kind"),
+    CheckConstraint("(kind = 'ics') = (days is not null)", name="ics_has_days"),
+    Index(
+        "ix_calendars_refresh",
+        "refresh_at",
+        postgresql_where=text("refresh_at is not null"),
+        sqlite_where=text("refresh_at is not null"),
+    ),
+)
+"""``version`` counts the changes of what days there are, so that a process knows whether those it remembers still
+hold."""
 
 ledger = Table(
     "ledger",

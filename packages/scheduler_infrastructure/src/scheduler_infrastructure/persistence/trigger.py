@@ -30,6 +30,10 @@ class SqlTriggers:
 
     async def due(self, now: datetime, limit: int) -> list[DueTrigger]:
         rows = await self._connection.fetch(_DUE, now, limit)
+        if len(rows) == limit:
+            shared = await self._connection.fetch(_DUE_IN_TURNS, now, limit)
+            first = {row["id"] for row in shared}
+            rows = [*shared, *(row for row in rows if row["id"] not in first)][:limit]
         return [DueTrigger(**{**row, "enabled": bool(row["enabled"])}) for row in rows]
 
     async def next_due_at(self) -> datetime | None:
@@ -56,17 +60,46 @@ _DUE_COLUMNS = (
     "w.live_version_id as version_id, w.enabled"
 )
 
+_IS_DUE = "t.active and not t.paused and t.next_at is not null"
+
+_DUE_ROWS = f"""
+    select {_DUE_COLUMNS} from triggers t join workflows w on w.id = t.workflow_id
+        left join freezes f on f.id = t.frozen_by"""  # noqa: S608 - columns are ours
+
 _DUE = Statement(
     postgres=f"""
-        select {_DUE_COLUMNS} from triggers t join workflows w on w.id = t.workflow_id
-            left join freezes f on f.id = t.frozen_by
-        where t.active and not t.paused and t.next_at is not null and t.next_at <= $1
-        order by t.next_at limit $2 for update of t skip locked""",  # noqa: S608 - columns are ours
+        {_DUE_ROWS} where {_IS_DUE} and t.next_at <= $1
+        order by t.next_at limit $2 for update of t skip locked""",
+    sqlite=f"{_DUE_ROWS} where {_IS_DUE} and t.next_at <= $1 order by t.next_at limit $2",
+)
+
+# When more is due than one pass decides, each project has its share of the pass, so that the backlog of one does not
+# delay another. The first part goes from project to project along an index: it costs projects, not schedules.
+_DUE_IN_TURNS = Statement(
+    postgres=f"""
+        with recursive timed as (
+            (select t.project_id from triggers t where {_IS_DUE} order by t.project_id limit 1)
+            union all
+            select (select t.project_id from triggers t where {_IS_DUE} and t.project_id > p.project_id
+                order by t.project_id limit 1) from timed p where p.project_id is not null
+        ), behind as materialized (
+            select p.project_id from timed p where exists (
+                select from triggers t where t.project_id = p.project_id and {_IS_DUE} and t.next_at <= $1)
+        ), chosen as materialized (
+            select d.id, d.next_at, row_number() over (partition by b.project_id order by d.next_at) as turn
+            from behind b cross join lateral (
+                select t.id, t.next_at from triggers t
+                where t.project_id = b.project_id and {_IS_DUE} and t.next_at <= $1 order by t.next_at
+                limit (select greatest(1, $2::int / count(*)) from behind)) d
+            order by turn, d.next_at limit $2
+        )
+        {_DUE_ROWS} join chosen c on c.id = t.id where {_IS_DUE} and t.next_at <= $1
+        order by c.turn, c.next_at for update of t skip locked""",  # noqa: S608 - texts are ours
     sqlite=f"""
-        select {_DUE_COLUMNS} from triggers t join workflows w on w.id = t.workflow_id
-            left join freezes f on f.id = t.frozen_by
-        where t.active and not t.paused and t.next_at is not null and t.next_at <= $1
-        order by t.next_at limit $2""",  # noqa: S608 - columns are ours
+        {_DUE_ROWS} join (
+            select t.id, t.next_at, row_number() over (partition by t.project_id order by t.next_at) as turn
+            from triggers t where {_IS_DUE} and t.next_at <= $1 order by turn, t.next_at limit $2
+        ) c on c.id = t.id order by c.turn, c.next_at""",  # noqa: S608 - texts are ours
 )
 
 # Each part reads the first entry of its own partial index.

@@ -1,6 +1,7 @@
 """Rows as people see them: the values of `ports.reading`, made from what the queries of `reader` give."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AttemptView,
     BackfillView,
+    CalendarView,
     FreezeView,
     LedgerView,
     QueueView,
@@ -77,6 +79,26 @@ def trigger_view(row: Any) -> TriggerView:
         error=row["error"],
         frozen_by=row["frozen_by"],
     )
+
+
+def calendar_view(row: Any) -> CalendarView:
+    return CalendarView(
+        name=row["name"],
+        kind=row["kind"],
+        definition=msgspec.json.decode(row["definition"]),
+        version=row["version"],
+        days_first=_day(row["days_first"]),
+        days_last=_day(row["days_last"]),
+        fetched_at=row["fetched_at"],
+        refresh_at=row["refresh_at"],
+        error=row["error"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
 
 
 def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:

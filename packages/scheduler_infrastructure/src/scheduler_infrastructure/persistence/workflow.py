@@ -8,8 +8,8 @@ from sqlalchemy import Select, false, func, insert, select, update
 
 from scheduler_application.ports.rows import LiveWorkflow, StoredVersion
 from scheduler_domain.ids import canonical_uuid
+from scheduler_domain.naming import NAME
 from scheduler_domain.run.states import LIVE_RUN_STATES
-from scheduler_domain.workflow.naming import NAME
 from scheduler_infrastructure.persistence.engine import Connection, Statement
 from scheduler_infrastructure.persistence.tables import (
     runs,
@@ -51,6 +51,10 @@ class SqlWorkflows:
     async def version(self, version_id: str) -> StoredVersion | None:
         return await self._one_version(select(versions).where(versions.c.id == version_id))
 
+    async def versions(self, version_ids: Sequence[str]) -> list[StoredVersion]:
+        rows = await self._connection.fetch(_VERSIONS, list(version_ids))
+        return [StoredVersion(*row.values()) for row in rows]
+
     async def version_by_digest(self, workflow_id: str, digest: str, source: str | None) -> StoredVersion | None:
         same = (versions.c.workflow_id == workflow_id, versions.c.digest == digest, versions.c.source == source)
         query = select(versions).where(*same)
@@ -66,6 +70,16 @@ class SqlWorkflows:
     async def live_runs(self, workflow_id: str) -> list[str]:
         query = select(runs.c.id).where(runs.c.workflow_id == workflow_id, runs.c.state.in_(sorted(LIVE_RUN_STATES)))
         return [row["id"] for row in await self._connection.rows(query)]
+
+    async def live_documents(self, project_id: str, holding: str) -> list[tuple[str, str]]:
+        query = (
+            select(workflows.c.name, versions.c.content)
+            .join(versions, versions.c.id == workflows.c.live_version_id)
+            .where(workflows.c.project_id == project_id, workflows.c.deleted_at.is_(None))
+            .where(versions.c.content.contains(holding, autoescape=True))
+            .order_by(workflows.c.name)
+        )
+        return [(row["name"], row["content"]) for row in await self._connection.rows(query)]
 
     async def _one_version(self, query: Select[Any]) -> StoredVersion | None:
         rows = await self._connection.rows(query)
@@ -84,6 +98,13 @@ def by_name_or_id(query: Select[Any], project_id: str, name_or_id: str) -> Selec
     # What cannot be a name (it may hold what PostgreSQL refuses to read) is nobody's name.
     return own.where(workflows.c.name == name_or_id if NAME.fullmatch(name_or_id) else false())
 
+
+_VERSIONS = Statement(
+    postgres="select id, workflow_id, number, content, source from versions where id = any($1::uuid[])",
+    sqlite="""
+        select id, workflow_id, number, content, source from versions
+        where id in (select value from json_each($1))""",
+)
 
 _LIVE = Statement(
     postgres="""

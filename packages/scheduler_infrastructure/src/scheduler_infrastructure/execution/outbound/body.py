@@ -19,25 +19,26 @@ class UnreadableBody(Exception):
     """The body's encoding is one that is not read, or is broken."""
 
 
-async def read_body(chunks: AsyncIterator[bytes], encoding: str) -> bytes:
-    """The whole body, decoded from ``encoding`` (a Content-Encoding value; empty or ``identity``: as it comes)."""
+async def read_body(chunks: AsyncIterator[bytes], encoding: str, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body, at most ``limit`` bytes, decoded from ``encoding`` (a Content-Encoding value; empty or
+    ``identity``: as it comes)."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
-        return await _collect(chunks)
+        return await _collect(chunks, limit)
     if encoding not in _WINDOW_BITS:
         raise UnreadableBody(f"the answer is encoded as {encoding[:40]!r}; gzip and deflate are read")
-    return await _inflate(chunks, _WINDOW_BITS[encoding])
+    return await _inflate(chunks, _WINDOW_BITS[encoding], limit)
 
 
-async def _collect(chunks: AsyncIterator[bytes]) -> bytes:
+async def _collect(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     body = bytearray()
     async for chunk in chunks:
         body += chunk
-        _check(len(body), 0)
+        _check(len(body), 0, limit)
     return bytes(body)
 
 
-async def _inflate(chunks: AsyncIterator[bytes], window_bits: int) -> bytes:
+async def _inflate(chunks: AsyncIterator[bytes], window_bits: int, limit: int) -> bytes:
     inflater = zlib.decompressobj(window_bits)
     body, received = bytearray(), 0
     async for chunk in chunks:
@@ -48,13 +49,13 @@ async def _inflate(chunks: AsyncIterator[bytes], window_bits: int) -> bytes:
                 body += inflater.decompress(rest, _STEP_BYTES)
             except zlib.error:
                 raise UnreadableBody("the answer's compression is broken") from None
-            _check(len(body), received)
+            _check(len(body), received, limit)
             rest = inflater.unconsumed_tail
     return bytes(body)
 
 
-def _check(size: int, received: int) -> None:
-    if size > MAX_BODY_BYTES:
-        raise ResponseTooLarge(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+def _check(size: int, received: int, limit: int) -> None:
+    if size > limit:
+        raise ResponseTooLarge(f"the answer is larger than {limit} bytes")
     if received and size > _RATIO_FROM_BYTES and size > received * MAX_RATIO:
         raise ResponseTooLarge(f"the answer swells to more than {MAX_RATIO} times its size")

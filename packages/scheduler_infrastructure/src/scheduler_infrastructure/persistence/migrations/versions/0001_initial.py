@@ -297,6 +297,39 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_api_keys_project_id_name")),
     )
     op.create_table(
+        "calendars",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("days", sa.Text(), nullable=True),
+        sa.Column("days_first", sa.Text(), nullable=True),
+        sa.Column("days_last", sa.Text(), nullable=True),
+        sa.Column("etag", sa.Text(), nullable=True),
+        sa.Column("last_modified", sa.Text(), nullable=True),
+        sa.Column("fetched_at", Instant(), nullable=True),
+        sa.Column("refresh_at", Instant(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.CheckConstraint("(kind = 'ics') = (days is not null)", name=op.f("ck_calendars_ics_has_days")),
+        sa.CheckConstraint("kind in ('business_days', 'dates', 'holidays', 'ics')", name=op.f("ck_calendars_kind")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_calendars_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_calendars")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_calendars_project_id_name")),
+    )
+    op.create_index(
+        "ix_calendars_refresh",
+        "calendars",
+        ["refresh_at"],
+        unique=False,
+        postgresql_where=sa.text("refresh_at is not null"),
+        sqlite_where=sa.text("refresh_at is not null"),
+    )
+    op.create_table(
         "freezes",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
@@ -378,6 +411,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("frozen_by is not null"),
         sqlite_where=sa.text("frozen_by is not null"),
     )
+    op.create_index(
+        "ix_triggers_project_due",
+        "triggers",
+        ["project_id", "next_at"],
+        unique=False,
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
     op.create_table(
         "versions",
         sa.Column("id", Id(), nullable=False),
@@ -450,6 +491,12 @@ def downgrade() -> None:
     op.drop_table("backfills")
     op.drop_table("versions")
     op.drop_index(
+        "ix_triggers_project_due",
+        table_name="triggers",
+        postgresql_where=sa.text("active and not paused and next_at is not null"),
+        sqlite_where=sa.text("active and not paused and next_at is not null"),
+    )
+    op.drop_index(
         "ix_triggers_frozen",
         table_name="triggers",
         postgresql_where=sa.text("frozen_by is not null"),
@@ -472,6 +519,13 @@ def downgrade() -> None:
     op.drop_index("ix_freezes_project_id_id", table_name="freezes")
     op.drop_index("ix_freezes_ends_at", table_name="freezes")
     op.drop_table("freezes")
+    op.drop_index(
+        "ix_calendars_refresh",
+        table_name="calendars",
+        postgresql_where=sa.text("refresh_at is not null"),
+        sqlite_where=sa.text("refresh_at is not null"),
+    )
+    op.drop_table("calendars")
     op.drop_table("api_keys")
     op.drop_index(
         "ix_workers_lease",

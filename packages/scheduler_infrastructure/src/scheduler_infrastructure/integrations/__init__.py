@@ -1,0 +1,1 @@
+"""What other systems and libraries know, behind the application's ports."""
