@@ -86,6 +86,7 @@ class _Operations:
     pause_backfill = _Operation(operations.pause_backfill)
     resume_backfill = _Operation(operations.resume_backfill)
     cancel_backfill = _Operation(operations.cancel_backfill)
+    read_ledger = _Operation(operations.read_ledger)
     list_workers = _Operation(operations.list_workers)
     drain_worker = _Operation(operations.drain_worker)
     list_queues = _Operation(operations.list_queues)

@@ -292,6 +292,19 @@ class Forecast(TypedDict):
     without_history: int
 
 
+class LedgerRow(TypedDict):
+    """One due time and what came of it: ``outcome`` is fired, skipped or missed, by ``rule``."""
+
+    trigger_id: str
+    workflow: str
+    trigger: str
+    due_at: str
+    outcome: str
+    rule: str
+    run_id: str | None
+    decided_at: str
+
+
 class Explanation(TypedDict):
     summary: str
     facts: list[dict[str, Any]]

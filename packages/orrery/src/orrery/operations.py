@@ -13,6 +13,7 @@ from orrery.models import (
     Fire,
     Forecast,
     Freeze,
+    LedgerRow,
     LogPage,
     PageOf,
     Plan,
@@ -228,6 +229,18 @@ def resume_backfill(backfill: str) -> Call[Backfill]:
 
 def cancel_backfill(backfill: str) -> Call[Backfill]:
     return Call("POST", _path("backfills", backfill, "cancel"), _whole)
+
+
+def read_ledger(
+    workflow: str | None = None,
+    due_from: str | None = None,
+    due_to: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[PageOf[LedgerRow]]:
+    """Every due time and what came of it, latest first."""
+    query = {"workflow": workflow, "due_from": due_from, "due_to": due_to, "limit": limit, "cursor": cursor}
+    return Call("GET", "/ledger", _whole, query)
 
 
 def list_workers() -> Call[list[Worker]]:

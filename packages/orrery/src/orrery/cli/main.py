@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
     backfills,
+    cron_comparison,
     crontabs,
     definitions,
     forecast,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
         "import crontab": crontabs.import_crontab,
+        "import compare": cron_comparison.compare,
         "workflows": workflows.workflows,
         "show": workflows.show,
         "versions": workflows.versions,
