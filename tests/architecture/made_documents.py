@@ -59,7 +59,7 @@ def commands() -> str:
 def _help(command: str) -> str:
     text = StringIO()
     console = Console(file=text, width=_HELP_WIDTH, no_color=True, highlight=False)
-    build_app(plain=True).help_print([command], console=console)
+    build_app(plain=True).help_print(command.split(), console=console)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 

@@ -44,7 +44,7 @@ def test_help_lists_every_command_that_there_is(orrery: CommandLine) -> None:
     finished = orrery("--help")
     assert finished.code == 0
     for commands in COMMANDS.values():
-        assert all(f"  {name}: " in finished.out for name in commands)
+        assert all(f"  {name.split()[0]}: " in finished.out for name in commands)
     assert "backfill" not in finished.out
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import calendars, definitions, logs, runs, schedules, servers, why, workers, workflows
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
@@ -44,6 +44,13 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "next": schedules.next_fires,
         "pause": schedules.pause,
         "resume": schedules.resume,
+        "calendars list": calendars.list_calendars,
+        "calendars show": calendars.show,
+        "calendars set": calendars.set_calendar,
+        "calendars import": calendars.import_calendar,
+        "calendars subscribe": calendars.subscribe,
+        "calendars refresh": calendars.refresh,
+        "calendars delete": calendars.delete,
     },
     "Workers": {
         "workers": workers.workers,
@@ -60,6 +67,9 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "check": servers.check,
     },
 }
+
+OF_TWO_WORDS = {"calendars": "Days on which triggers are skipped, or on which alone they fire."}
+"""What the first words of commands with two words mean."""
 
 NOT_AVAILABLE = [
     "plan",
@@ -104,7 +114,13 @@ def build_app(*, plain: bool) -> App:
     for order, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=order)
         for name, target in commands.items():
-            app.command(target, name=name, group=group)
+            first, _, second = name.partition(" ")
+            if not second:
+                app.command(target, name=first, group=group)
+                continue
+            if first not in app:
+                app.command(App(name=first, help=OF_TWO_WORDS[first], version_flags=(), group=group))
+            app[first].command(target, name=second)
     for name in NOT_AVAILABLE:
         app.command(_refusal(name), name=name, show=False)
     return app
