@@ -305,6 +305,36 @@ class LedgerRow(TypedDict):
     decided_at: str
 
 
+class Calendar(TypedDict):
+    """``definition`` is as it was given, without the text of a file. ``error``: why it could not be fetched again; then
+    the last good days stay."""
+
+    name: str
+    kind: str
+    definition: dict[str, Any]
+    built_in: bool
+    version: int
+    days_first: str | None
+    days_last: str | None
+    fetched_at: str | None
+    refresh_at: str | None
+    error: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class CalendarDay(TypedDict):
+    day: str
+    name: str
+
+
+class CalendarDays(TypedDict):
+    calendar: str
+    first: str
+    last: str
+    items: list[CalendarDay]
+
+
 class Explanation(TypedDict):
     summary: str
     facts: list[dict[str, Any]]

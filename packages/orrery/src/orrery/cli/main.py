@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
     backfills,
+    calendars,
     cron_comparison,
     crontabs,
     definitions,
@@ -68,6 +69,13 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "unfreeze": freezes.unfreeze,
         "backfill": backfills.backfill,
         "backfills": backfills.backfills,
+        "calendars list": calendars.list_calendars,
+        "calendars show": calendars.show,
+        "calendars set": calendars.set_calendar,
+        "calendars import": calendars.import_calendar,
+        "calendars subscribe": calendars.subscribe,
+        "calendars refresh": calendars.refresh,
+        "calendars delete": calendars.delete,
     },
     "Workers": {
         "workers": workers.workers,
@@ -85,7 +93,10 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
-OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
+OF_TWO_WORDS = {
+    "calendars": "Days on which triggers are skipped, or on which alone they fire.",
+    "import": "Takes over what other schedulers were told.",
+}
 """What the first words of commands with two words mean."""
 
 NOT_AVAILABLE = [
