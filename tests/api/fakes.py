@@ -12,6 +12,9 @@ from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    AlertFilter,
+    AlertView,
+    ExpectationView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -35,6 +38,7 @@ RUN_ID = "01990000-0000-7000-8000-00000000000a"
 TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
+ALERT_ID = "01990000-0000-7000-8000-00000000000e"
 
 
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
@@ -75,6 +79,21 @@ def a_task_run(**changed: Any) -> TaskRunView:
     values |= {"worker_id": WORKER_ID, "created_at": NOW, "ready_at": NOW, "started_at": NOW, "finished_at": None}
     values |= {"wake_at": None, "output": None, "error": None, "child_run_id": None, "attempts": []}
     return TaskRunView(id=TASK_RUN_ID, **{**values, **changed})
+
+
+def an_expectation() -> ExpectationView:
+    last = NOW - timedelta(days=1)
+    return ExpectationView(
+        ALERT_ID, "nightly", "by-six", "0 6 * * *", "UTC", "succeeded", None, NOW, last, "missed", None
+    )
+
+
+def an_alert() -> AlertView:
+    key = "workflow/nightly/expect/by-six"
+    detail = {"state": "succeeded"}
+    return AlertView(
+        ALERT_ID, "expectation_missed", key, "nightly", None, "it did not run", detail, NOW, NOW, resolved_at=None
+    )
 
 
 def a_worker() -> WorkerView:
@@ -128,6 +147,16 @@ class FakeReader:
     async def ledger(self, project: str, page: PageRequest, **where: Any) -> Page[LedgerView]:
         self.asked.append(("ledger", where))
         return Page([LedgerView(WORKFLOW_ID, "nightly", "schedule-1", NOW, "fired", "on_time", RUN_ID, NOW)])
+
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        return [an_expectation()]
+
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        self.asked.append(("alerts", (where, page)))
+        return Page([an_alert()], "more")
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None:
+        return an_alert() if alert_id == ALERT_ID else None
 
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]

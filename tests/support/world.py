@@ -13,6 +13,7 @@ import msgspec
 
 from scheduler_application.access import Authenticate, EnsureAdmin
 from scheduler_application.actor import Actor
+from scheduler_application.alert.judge import JudgeDeadlines
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.paging import PageRequest
@@ -133,6 +134,7 @@ class World:
         self.idempotency_keys = IdempotencyKeys(store, clock)
         self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
         self.fire_due_schedules = FireDueSchedules(store, engine, clock, says, metrics, tracer)
+        self.judge_deadlines = JudgeDeadlines(store, ids, clock, says, metrics)
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

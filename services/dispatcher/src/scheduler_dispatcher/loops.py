@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.alert.telling import Alerted
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.pausing import Sleep
 from scheduler_application.ports.messaging import Signals
@@ -15,6 +19,8 @@ from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
 from scheduler_dispatcher.health import DispatcherHealth
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
 """The longest pause: an idle leader looks this often, whatever it was told."""
@@ -42,6 +48,7 @@ class Dispatcher:
     fire: FireDueSchedules
     wake: WakeDueTasks
     deadlines: EnforceRunDeadlines
+    judge: JudgeDeadlines
     next_due: NextDue
     relay: RelayHints
     recover: RecoverLostWorkers
@@ -85,6 +92,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
                 Step("fire", dispatcher.fire.execute),
                 Step("wake", dispatcher.wake.execute),
                 Step("deadlines", dispatcher.deadlines.execute),
+                Step("judge", _telling(dispatcher.judge.execute)),
             ),
             _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
             woken=True,
@@ -93,6 +101,19 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
     )
+
+
+def _telling(judge: Callable[[Leadership], Awaitable[Alerted]]) -> Callable[[Leadership], Awaitable[int]]:
+    """The work of a step that raises alerts: each is a line of the log too."""
+
+    async def work(leadership: Leadership) -> int:
+        alerted = await judge(leadership)
+        for alert in alerted.raised:
+            about = {"alert": alert.id, "kind": alert.kind, "key": alert.key}
+            _log.warning("an alert was raised", reason=alert.message, **about)
+        return alerted.deadlines
+
+    return work
 
 
 class _UntilDue:

@@ -15,18 +15,24 @@ from scheduler_application.ports.rows import (
     CancelledTask,
     ClaimedRow,
     CountDown,
+    DueExpectation,
     DueTrigger,
+    ExpectedRun,
     GroupCount,
     HeldKey,
+    JudgedExpectation,
+    LastRun,
     LedgerRow,
     LiveWorkflow,
     LockedRun,
+    NewAlert,
     NewRun,
     NewTaskRun,
     OwnedTask,
     ParentTask,
     PastAttempt,
     Resolution,
+    ResolvedAlert,
     RunChange,
     RunningTask,
     SettledTask,
@@ -249,7 +255,7 @@ class TriggerWrites(Protocol):
         ...
 
     async def next_due_at(self) -> datetime | None:
-        """The earliest moment at which anything is due: a trigger, a wake-up or a run's deadline."""
+        """The earliest moment at which anything is due: a trigger, a wake-up, a run's deadline or an expectation's."""
         ...
 
     async def advance(self, moves: Sequence[tuple[str, datetime | None, datetime | None]]) -> None:
@@ -262,6 +268,40 @@ class TriggerWrites(Protocol):
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         """Ledger rows; a due time that already has one is left alone."""
+        ...
+
+
+class ExpectationWrites(Protocol):
+    async def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]: ...
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> None: ...
+    async def update(self, expectation_id: str, values: dict[str, Any]) -> None: ...
+
+    async def due(self, now: datetime, limit: int) -> list[DueExpectation]:
+        """Active expectations whose deadline has come, earliest first, locked."""
+        ...
+
+    async def met(self, questions: Sequence[ExpectedRun]) -> set[int]:
+        """The places of the questions whose answer is yes."""
+        ...
+
+    async def last_runs(self, workflow_ids: Sequence[str]) -> dict[str, LastRun]:
+        """The youngest run of each workflow that ever had one."""
+        ...
+
+    async def advance(self, judged: Sequence[JudgedExpectation]) -> None: ...
+
+    async def quarantine(self, expectation_id: str, error: str) -> None:
+        """Takes an expectation that cannot be evaluated out of the pass, with the reason."""
+        ...
+
+
+class AlertWrites(Protocol):
+    async def add(self, alerts: Sequence[NewAlert]) -> set[str]:
+        """Inserts; a deadline that already has an alert of this kind is left alone. The ids that are new."""
+        ...
+
+    async def resolve(self, source_ids: Sequence[str], now: datetime) -> list[ResolvedAlert]:
+        """Ends every open alert of the sources."""
         ...
 
 
@@ -337,6 +377,10 @@ class Transaction(Protocol):
     def workflows(self) -> WorkflowWrites: ...
     @property
     def triggers(self) -> TriggerWrites: ...
+    @property
+    def expectations(self) -> ExpectationWrites: ...
+    @property
+    def alerts(self) -> AlertWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

@@ -130,6 +130,50 @@ class LedgerView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectationView:
+    id: str
+    workflow: str
+    name: str
+    expression: str
+    timezone: str
+    state: str
+    within_seconds: int | None
+    """How far before each deadline counts; ``None``: since the deadline before, at most a day."""
+    next_at: datetime | None
+    last_at: datetime | None
+    """The last deadline that was judged."""
+    last_result: str | None
+    """``met`` or ``missed``."""
+    error: str | None
+    """Why its deadlines are not judged any more, where they cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    id: str
+    kind: str
+    key: str
+    """What the alert is about, the same from alert to alert."""
+    workflow: str | None
+    heartbeat: str | None
+    message: str
+    detail: dict[str, Any]
+    deadline_at: datetime
+    at: datetime
+    resolved_at: datetime | None
+    """``None`` while the alert is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """``open`` is ``None`` for all, ``False`` for those that are resolved."""
+
+    kind: str | None = None
+    open: bool | None = None
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     id: str
     name: str
@@ -195,5 +239,14 @@ class Reader(Protocol):
         """Latest due time first."""
         ...
 
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        """The live ones, by name."""
+        ...
+
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        """Newest first."""
+        ...
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

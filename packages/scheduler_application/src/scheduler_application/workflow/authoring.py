@@ -21,6 +21,7 @@ from scheduler_application.workflow.document import (
     digest,
     parse_document,
 )
+from scheduler_application.workflow.expecting import remove_expectations, switch_expectations
 from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_domain.workflow.definition import TriggerDefinition, TriggerKind
 
@@ -179,6 +180,7 @@ class DeployWorkflow:
         version, created = await self._version(tx, row["id"], document, command.source, actor, now)
         await tx.workflows.update(row["id"], {"live_version_id": version.id, "updated_at": now})
         await self._switch_triggers(tx, row["id"], document, actor, now)
+        await switch_expectations(tx, self._ids, row["id"], document.definition, actor, now)
         return version, created, row["name"]
 
     async def _version(
@@ -302,6 +304,7 @@ class UndeployWorkflow:
             for trigger in await tx.triggers.of_workflow(row["id"]):
                 if trigger["active"]:
                     await tx.triggers.update(trigger["id"], {"active": False, "next_at": None})
+            await remove_expectations(tx, row["id"], now)
 
         await self._store.transact(undeploy)
         return await seen(self._reader, command.workflow, actor)
@@ -360,6 +363,7 @@ class DeleteWorkflow:
                     f"the workflow is in use: {counts}; undeploy and stop it first",
                     code="in_use",
                 )
+            await remove_expectations(tx, row["id"], now)
             await tx.workflows.delete(row["id"], now)
 
         await self._store.transact(delete)

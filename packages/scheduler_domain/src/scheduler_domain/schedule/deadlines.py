@@ -1,6 +1,7 @@
 """Deadlines by which something must have happened, and the span of time that each of them judges."""
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from scheduler_domain.schedule.timetable import Timetable
 
@@ -8,6 +9,13 @@ LONGEST_DEFAULT = timedelta(hours=24)
 """How far back a deadline looks at most where nobody says how far."""
 
 _SECOND = timedelta(seconds=1)
+
+
+class Verdict(StrEnum):
+    """What a deadline came to."""
+
+    MET = "met"
+    MISSED = "missed"
 
 
 def window_start(timetable: Timetable, due_at: datetime, within: timedelta | None) -> datetime:

@@ -7,6 +7,7 @@ The containers are composition only: nothing is wired into functions, and everyt
 from dependency_injector import containers, providers
 
 from scheduler_application.access import Authenticate, EnsureAdmin
+from scheduler_application.alert.judge import JudgeDeadlines
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign
 from scheduler_application.run.announce import Announcer
@@ -172,6 +173,7 @@ class UseCases(containers.DeclarativeContainer):
         margin_seconds=LEADER_MARGIN_SECONDS,
     )
     fire_due_schedules = S(FireDueSchedules, a.store, engine, a.clock, announcer, a.metrics, a.tracer)
+    judge_deadlines = S(JudgeDeadlines, a.store, a.ids, a.clock, announcer, a.metrics)
     next_due = S(NextDue, a.store)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)
     wake_due_tasks = S(WakeDueTasks, a.store, engine, a.clock, announcer)

@@ -10,6 +10,9 @@ from sqlalchemy import Select, and_, false, func, or_, select
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
+    AlertFilter,
+    AlertView,
+    ExpectationView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -29,7 +32,9 @@ from scheduler_infrastructure.persistence.columns import (
 from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
+    alerts,
     attempts,
+    expectations,
     ledger,
     runs,
     task_runs,
@@ -39,7 +44,9 @@ from scheduler_infrastructure.persistence.tables import (
     workflows,
 )
 from scheduler_infrastructure.persistence.views import (
+    alert_view,
     attempt_view,
+    expectation_view,
     last_attempt,
     ledger_view,
     queue_view,
@@ -186,6 +193,34 @@ class SqlReader:
             ledger_view,
             lambda row: f"{instant_to_text(row['due_at'])}|{row['trigger_id']}",
         )
+
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        query = (
+            select(expectations, workflows.c.name.label("workflow"))
+            .join(workflows, workflows.c.id == expectations.c.workflow_id)
+            .where(expectations.c.project_id == project, expectations.c.workflow_id == workflow_id)
+            .where(expectations.c.active)
+            .order_by(expectations.c.name)
+        )
+        return [expectation_view(row) for row in await self._rows(query)]
+
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        query = _alerts(project).order_by(alerts.c.id.desc())
+        if where.workflow is not None:
+            found = await self.workflow(project, where.workflow)
+            query = query.where(alerts.c.workflow_id == (found.id if found is not None else None))
+        if where.kind is not None:
+            query = query.where(alerts.c.kind == where.kind)
+        if where.open is not None:
+            query = query.where(alerts.c.resolved_at.is_(None) if where.open else alerts.c.resolved_at.is_not(None))
+        if page.cursor is not None:
+            query = query.where(alerts.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, alert_view, lambda row: str(row["id"]))
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None:
+        known = canonical_uuid(alert_id)
+        rows = await self._rows(_alerts(project).where(alerts.c.id == known)) if known is not None else ()
+        return alert_view(rows[0]) if rows else None
 
     async def workers(self) -> list[WorkerView]:
         running = (
@@ -344,4 +379,12 @@ def _ledger(project: str) -> Select[Any]:
             )
         )
         .where(ledger.c.project_id == project)
+    )
+
+
+def _alerts(project: str) -> Select[Any]:
+    return (
+        select(alerts, workflows.c.name.label("workflow"))
+        .select_from(alerts.outerjoin(workflows, workflows.c.id == alerts.c.workflow_id))
+        .where(alerts.c.project_id == project)
     )

@@ -6,8 +6,10 @@ from typing import TypeVar
 
 from scheduler_application.ports.persistence import Transaction
 from scheduler_infrastructure.persistence.access import SqlAccess, SqlIdempotency
+from scheduler_infrastructure.persistence.alert import SqlAlerts
 from scheduler_infrastructure.persistence.claims import SqlClaims
 from scheduler_infrastructure.persistence.engine import Connection, Database
+from scheduler_infrastructure.persistence.expectation import SqlExpectations
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.run_rows import SqlRuns
@@ -48,6 +50,14 @@ class SqlTransaction:
     @cached_property
     def triggers(self) -> SqlTriggers:
         return SqlTriggers(self._connection)
+
+    @cached_property
+    def expectations(self) -> SqlExpectations:
+        return SqlExpectations(self._connection)
+
+    @cached_property
+    def alerts(self) -> SqlAlerts:
+        return SqlAlerts(self._connection)
 
     @cached_property
     def workers(self) -> SqlWorkers:

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from scheduler_application.ports.reading import (
+    AlertView,
     AttemptView,
+    ExpectationView,
     LedgerView,
     QueueView,
     RunView,
@@ -157,6 +159,37 @@ def ledger_view(row: Any) -> LedgerView:
         rule=row["rule"],
         run_id=row["run_id"],
         decided_at=row["decided_at"],
+    )
+
+
+def expectation_view(row: Any) -> ExpectationView:
+    return ExpectationView(
+        id=row["id"],
+        workflow=row["workflow"],
+        name=row["name"],
+        expression=row["expression"],
+        timezone=row["timezone"],
+        state=row["state"],
+        within_seconds=row["within_seconds"],
+        next_at=row["next_at"],
+        last_at=row["last_at"],
+        last_result=row["last_result"],
+        error=row["error"],
+    )
+
+
+def alert_view(row: Any) -> AlertView:
+    return AlertView(
+        id=row["id"],
+        kind=row["kind"],
+        key=row["key"],
+        workflow=row["workflow"] or row["workflow_id"],
+        heartbeat=row["heartbeat"],
+        message=row["message"],
+        detail=msgspec.json.decode(row["detail"]),
+        deadline_at=row["deadline_at"],
+        at=row["at"],
+        resolved_at=row["resolved_at"],
     )
 
 

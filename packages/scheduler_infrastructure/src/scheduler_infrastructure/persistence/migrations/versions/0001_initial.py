@@ -13,6 +13,48 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "alerts",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("source_id", Id(), nullable=False),
+        sa.Column("deadline_at", Instant(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=True),
+        sa.Column("heartbeat", sa.Text(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("resolved_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
+        sa.UniqueConstraint("source_id", "deadline_at", "kind", name=op.f("uq_alerts_source_id_deadline_at_kind")),
+    )
+    op.create_index(
+        "ix_alerts_open",
+        "alerts",
+        ["source_id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.create_index(
+        "ix_alerts_open_of_project",
+        "alerts",
+        ["project_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.create_index("ix_alerts_project_id_id", "alerts", ["project_id", "id"], unique=False)
+    op.create_index(
+        "ix_alerts_workflow_id_id",
+        "alerts",
+        ["workflow_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("workflow_id is not null"),
+        sqlite_where=sa.text("workflow_id is not null"),
+    )
+    op.create_table(
         "attempts",
         sa.Column("task_run_id", Id(), nullable=False),
         sa.Column("claim_no", sa.Integer(), nullable=False),
@@ -136,6 +178,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
     )
     op.create_index(
+        "ix_runs_ended",
+        "runs",
+        ["workflow_id", "state", "finished_at"],
+        unique=False,
+        postgresql_where=sa.text("finished_at is not null"),
+        sqlite_where=sa.text("finished_at is not null"),
+    )
+    op.create_index(
         "ix_runs_parent",
         "runs",
         ["parent_task_run_id"],
@@ -152,6 +202,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
     )
     op.create_index("ix_runs_project_id_id", "runs", ["project_id", "id"], unique=False)
+    op.create_index(
+        "ix_runs_started",
+        "runs",
+        ["workflow_id", "started_at"],
+        unique=False,
+        postgresql_where=sa.text("started_at is not null"),
+        sqlite_where=sa.text("started_at is not null"),
+    )
     op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
     op.create_table(
         "slots",
@@ -296,6 +354,37 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at is null"),
     )
     op.create_table(
+        "expectations",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("expression", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("within_seconds", sa.Integer(), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("last_at", Instant(), nullable=True),
+        sa.Column("last_result", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.CheckConstraint("last_result in ('met', 'missed')", name=op.f("ck_expectations_last_result")),
+        sa.CheckConstraint("state in ('finished', 'started', 'succeeded')", name=op.f("ck_expectations_state")),
+        sa.CheckConstraint("(last_at is null) = (last_result is null)", name=op.f("ck_expectations_last_at")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_expectations_project_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_expectations_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_expectations")),
+        sa.UniqueConstraint("workflow_id", "name", name=op.f("uq_expectations_workflow_id_name")),
+    )
+    op.create_index(
+        "ix_expectations_due",
+        "expectations",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("active and next_at is not null"),
+        sqlite_where=sa.text("active and next_at is not null"),
+    )
+    op.create_table(
         "triggers",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
@@ -351,6 +440,13 @@ def downgrade() -> None:
     )
     op.drop_table("triggers")
     op.drop_index(
+        "ix_expectations_due",
+        table_name="expectations",
+        postgresql_where=sa.text("active and next_at is not null"),
+        sqlite_where=sa.text("active and next_at is not null"),
+    )
+    op.drop_table("expectations")
+    op.drop_index(
         "uq_workflows_project_id_name",
         table_name="workflows",
         postgresql_where=sa.text("deleted_at is null"),
@@ -392,6 +488,12 @@ def downgrade() -> None:
     op.drop_table("task_runs")
     op.drop_table("slots")
     op.drop_index("ix_runs_workflow_id_id", table_name="runs")
+    op.drop_index(
+        "ix_runs_started",
+        table_name="runs",
+        postgresql_where=sa.text("started_at is not null"),
+        sqlite_where=sa.text("started_at is not null"),
+    )
     op.drop_index("ix_runs_project_id_id", table_name="runs")
     op.drop_index(
         "ix_runs_pending",
@@ -404,6 +506,12 @@ def downgrade() -> None:
         table_name="runs",
         postgresql_where=sa.text("parent_task_run_id is not null"),
         sqlite_where=sa.text("parent_task_run_id is not null"),
+    )
+    op.drop_index(
+        "ix_runs_ended",
+        table_name="runs",
+        postgresql_where=sa.text("finished_at is not null"),
+        sqlite_where=sa.text("finished_at is not null"),
     )
     op.drop_index(
         "ix_runs_deadline",
@@ -422,3 +530,23 @@ def downgrade() -> None:
     op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_table("attempts")
+    op.drop_index(
+        "ix_alerts_workflow_id_id",
+        table_name="alerts",
+        postgresql_where=sa.text("workflow_id is not null"),
+        sqlite_where=sa.text("workflow_id is not null"),
+    )
+    op.drop_index("ix_alerts_project_id_id", table_name="alerts")
+    op.drop_index(
+        "ix_alerts_open_of_project",
+        table_name="alerts",
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.drop_index(
+        "ix_alerts_open",
+        table_name="alerts",
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.drop_table("alerts")
