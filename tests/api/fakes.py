@@ -7,7 +7,10 @@ from typing import Any
 
 from scheduler_api.dependencies import ApiServices
 from scheduler_application.actor import Actor
+from scheduler_application.alert.telling import Alerted
 from scheduler_application.errors import Conflict, InvalidCredential, NotFound, Rejected
+from scheduler_application.heartbeat.manage import NewAddress
+from scheduler_application.heartbeat.ping import PingCommand
 from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
@@ -15,6 +18,7 @@ from scheduler_application.ports.reading import (
     AlertFilter,
     AlertView,
     ExpectationView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -39,6 +43,8 @@ TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
 ALERT_ID = "01990000-0000-7000-8000-00000000000e"
+HEARTBEAT_ID = "01990000-0000-7000-8000-00000000000f"
+TOKEN = "orh_" + "t" * 43
 
 
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
@@ -86,6 +92,14 @@ def an_expectation() -> ExpectationView:
     return ExpectationView(
         ALERT_ID, "nightly", "by-six", "0 6 * * *", "UTC", "succeeded", None, NOW, last, "missed", None
     )
+
+
+def a_heartbeat(**changed: Any) -> HeartbeatView:
+    values: dict[str, Any] = {"state": "up", "every": "1h", "schedule": None, "timezone": "UTC", "grace": "5m"}
+    values |= {"due_at": NOW, "down_at": NOW, "last_ping_at": NOW, "started_at": None, "took_ms": None}
+    values |= {"last_signal": "ping", "last_signal_at": NOW, "last_message": "", "message_truncated": False}
+    values |= {"created_at": NOW, "updated_at": NOW}
+    return HeartbeatView(id=HEARTBEAT_ID, name="backup", **{**values, **changed})
 
 
 def an_alert() -> AlertView:
@@ -150,6 +164,12 @@ class FakeReader:
 
     async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
         return [an_expectation()]
+
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        return Page([a_heartbeat()])
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None:
+        return a_heartbeat() if name == "backup" else None
 
     async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
         self.asked.append(("alerts", (where, page)))
@@ -231,6 +251,20 @@ class FakeReadiness:
         return self.parts
 
 
+def _by_name(command: Any) -> Any:
+    name = command if isinstance(command, str) else command.name
+    return a_heartbeat() if name == "backup" else NotFound("there is no such heartbeat")
+
+
+def _rotate(command: Any) -> Any:
+    found = _by_name(command)
+    return found if isinstance(found, NotFound) else NewAddress(found, TOKEN)
+
+
+def _ping(command: PingCommand) -> Any:
+    return Alerted() if command.token == TOKEN else NotFound("there is no such heartbeat")
+
+
 def _authenticate(key: str) -> Any:
     if key != API_KEY:
         return InvalidCredential("the credential is not a valid API key")
@@ -281,6 +315,15 @@ class FakeUseCases:
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
             "drain_worker": FakeUseCase(a_worker()),
+            "create_heartbeat": FakeUseCase(NewAddress(a_heartbeat(state="new"), TOKEN)),
+            "edit_heartbeat": FakeUseCase(_by_name),
+            "rotate_heartbeat": FakeUseCase(_rotate),
+            "delete_heartbeat": FakeUseCase(lambda c: None if c.name == "backup" else NotFound("no such heartbeat")),
+            "pause_heartbeat": FakeUseCase(_by_name),
+            "resume_heartbeat": FakeUseCase(_by_name),
+            "list_heartbeats": FakeUseCase(Page([a_heartbeat()])),
+            "show_heartbeat": FakeUseCase(_by_name),
+            "ping_heartbeat": FakeUseCase(_ping),
             "read_logs": FakeUseCase(_read_logs),
             "idempotency_keys": FakeKeys(),
         }

@@ -14,6 +14,16 @@ import msgspec
 from scheduler_application.access import Authenticate, EnsureAdmin
 from scheduler_application.actor import Actor
 from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.paging import PageRequest
@@ -125,6 +135,15 @@ class World:
         self.preview_schedule = PreviewSchedule(clock)
         self.next_fires = NextFires(reader, clock)
         self.explain = Explain(reader, clock)
+        self.create_heartbeat = CreateHeartbeat(store, reader, clock, ids, hub.signals)
+        self.edit_heartbeat = EditHeartbeat(store, reader, clock, hub.signals)
+        self.rotate_heartbeat = RotateHeartbeat(store, reader, clock)
+        self.delete_heartbeat = DeleteHeartbeat(store, clock)
+        self.pause_heartbeat = PauseHeartbeat(store, reader, clock, hub.signals)
+        self.resume_heartbeat = ResumeHeartbeat(store, reader, clock, hub.signals)
+        self.list_heartbeats = ListHeartbeats(reader, clock)
+        self.show_heartbeat = ShowHeartbeat(reader, clock)
+        self.ping_heartbeat = PingHeartbeat(store, clock, ids, says, metrics)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
         self.heartbeat = Heartbeat(store, 15.0)

@@ -16,6 +16,10 @@ def worker_id_of(text: str) -> WorkerId:
     return WorkerId(_canonical(text, "worker"))
 
 
+def alert_id_of(text: str) -> str:
+    return _canonical(text, "alert")
+
+
 def _canonical(text: str, noun: str) -> str:
     found = canonical_uuid(text)
     if found is None:

@@ -14,7 +14,20 @@ from scheduler_api.later import comes_later
 from scheduler_api.limits import RequestBounds, RequestLimits
 from scheduler_api.live import Streams
 from scheduler_api.middleware import RequestEnvelope, request_id_of
-from scheduler_api.routes import health, logs, root, run, schedule, start, task_run, worker, workflow
+from scheduler_api.routes import (
+    alert,
+    health,
+    heartbeat,
+    logs,
+    ping,
+    root,
+    run,
+    schedule,
+    start,
+    task_run,
+    worker,
+    workflow,
+)
 from scheduler_api.routing import allowed_methods, check_access
 from scheduler_api.version import VERSION
 
@@ -26,6 +39,9 @@ _ROUTERS = (
     workflow.router,
     schedule.router,
     worker.router,
+    alert.router,
+    heartbeat.router,
+    ping.router,
     health.router,
     root.page_router,
     root.schema_router,

@@ -117,12 +117,27 @@ def integer(name: str, description: str, *, low: int, high: int, default: int) -
 
 
 def flag(name: str, description: str) -> Parameter:
-    def read(value: str) -> bool:
-        if value not in ("true", "false"):
-            raise _Wrong("boolean_expected", "expected true or false")
-        return value == "true"
+    return Parameter(name, description, {"type": "boolean", "default": False}, _boolean, False)
 
-    return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
+
+def _boolean(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise _Wrong("boolean_expected", "expected true or false")
+    return value == "true"
+
+
+def either(name: str, description: str) -> Parameter:
+    """``true`` or ``false``; ``None`` where it is not given."""
+    return Parameter(name, description, {"type": "boolean"}, _boolean)
+
+
+def choice(name: str, description: str, accepted: Sequence[str]) -> Parameter:
+    def read(value: str) -> str:
+        if value not in accepted:
+            raise _Wrong("not_in_list", f"expected one of: {', '.join(accepted)}")
+        return value
+
+    return Parameter(name, description, {"type": "string", "enum": list(accepted)}, read)
 
 
 def instant(name: str, description: str) -> Parameter:

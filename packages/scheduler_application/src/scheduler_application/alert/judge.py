@@ -1,6 +1,7 @@
 """Judging the deadlines that are due: what did not happen by then raises an alert. For the leader."""
 
 from scheduler_application.alert.expectations import judge_expectations
+from scheduler_application.alert.heartbeats import judge_heartbeats
 from scheduler_application.alert.telling import Alerted, tell_alerts
 from scheduler_application.leading import Leadership
 from scheduler_application.ports.observing import Metrics
@@ -34,4 +35,8 @@ class JudgeDeadlines:
 
     async def _judge(self, tx: Transaction, leadership: Leadership) -> tuple[Alerted, bool]:
         await leadership.check(tx)
-        return await judge_expectations(tx, self._ids, self._clock.now())
+        now = self._clock.now()
+        alerted, more = await judge_expectations(tx, self._ids, now)
+        silent, more_silent = await judge_heartbeats(tx, self._ids, now)
+        alerted += silent
+        return alerted, more or more_silent

@@ -13,6 +13,9 @@ from scheduler_application.run.progress import Progress
 
 class AlertKind(StrEnum):
     EXPECTATION_MISSED = "expectation_missed"
+    HEARTBEAT_MISSED = "heartbeat_missed"
+    HEARTBEAT_FAILED = "heartbeat_failed"
+    HEARTBEAT_RECOVERED = "heartbeat_recovered"
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from scheduler_application.ports.rows import (
     DueTrigger,
     ExpectedRun,
     GroupCount,
+    HeartbeatRow,
     HeldKey,
     JudgedExpectation,
     LastRun,
@@ -255,7 +256,8 @@ class TriggerWrites(Protocol):
         ...
 
     async def next_due_at(self) -> datetime | None:
-        """The earliest moment at which anything is due: a trigger, a wake-up, a run's deadline or an expectation's."""
+        """The earliest moment at which anything is due: a trigger, a wake-up, a run's deadline, an expectation or a
+        heartbeat."""
         ...
 
     async def advance(self, moves: Sequence[tuple[str, datetime | None, datetime | None]]) -> None:
@@ -292,6 +294,31 @@ class ExpectationWrites(Protocol):
 
     async def quarantine(self, expectation_id: str, error: str) -> None:
         """Takes an expectation that cannot be evaluated out of the pass, with the reason."""
+        ...
+
+
+class HeartbeatWrites(Protocol):
+    async def insert(self, row: dict[str, Any]) -> bool:
+        """False when the project already has a heartbeat of that name."""
+        ...
+
+    async def find(self, project_id: str, name: str) -> HeartbeatRow | None:
+        """Locked."""
+        ...
+
+    async def by_token(self, token_hash: str) -> HeartbeatRow | None:
+        """Locked."""
+        ...
+
+    async def update(self, heartbeat_id: str, values: dict[str, Any]) -> None: ...
+    async def delete(self, heartbeat_id: str) -> None: ...
+
+    async def due(self, now: datetime, limit: int) -> list[HeartbeatRow]:
+        """Those whose grace is over, earliest first, locked."""
+        ...
+
+    async def set_down(self, heartbeat_ids: Sequence[str]) -> None:
+        """Nothing is awaited of them until they are heard."""
         ...
 
 
@@ -379,6 +406,8 @@ class Transaction(Protocol):
     def triggers(self) -> TriggerWrites: ...
     @property
     def expectations(self) -> ExpectationWrites: ...
+    @property
+    def heartbeats(self) -> HeartbeatWrites: ...
     @property
     def alerts(self) -> AlertWrites: ...
     @property

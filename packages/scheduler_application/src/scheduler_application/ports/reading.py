@@ -149,6 +149,35 @@ class ExpectationView:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatView:
+    id: str
+    name: str
+    state: str
+    """``new``, ``up``, ``late``, ``down`` or ``paused``."""
+    every: str | None
+    """The interval, such as ``1h``; ``None`` where there is a schedule."""
+    schedule: str | None
+    timezone: str
+    grace: str
+    due_at: datetime
+    """When the next ping is due, while one is awaited; when the last one was due that did not come, otherwise."""
+    down_at: datetime | None
+    """The end of the grace, while a ping is awaited."""
+    last_ping_at: datetime | None
+    started_at: datetime | None
+    """When the job said that it begins, where it has not said yet how it ended."""
+    took_ms: int | None
+    """How long the job took last, where it said when it began."""
+    last_signal: str | None
+    """``ping``, ``start`` or ``fail``."""
+    last_signal_at: datetime | None
+    last_message: str | None
+    message_truncated: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AlertView:
     id: str
     kind: str
@@ -243,6 +272,11 @@ class Reader(Protocol):
         """The live ones, by name."""
         ...
 
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        """By name; never late, which only a clock can tell."""
+        ...
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None: ...
     async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
         """Newest first."""
         ...

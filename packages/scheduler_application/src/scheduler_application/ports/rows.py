@@ -397,6 +397,25 @@ class LastRun(NamedTuple):
     finished_at: datetime | None
 
 
+class HeartbeatRow(NamedTuple):
+    """A heartbeat as pings and deadlines see it, locked; ``kind`` is ``every`` (the expression is seconds as text) or
+    ``schedule``."""
+
+    id: str
+    project_id: str
+    name: str
+    kind: str
+    expression: str
+    timezone: str
+    grace_seconds: int
+    state: str
+    due_at: datetime
+    next_at: datetime | None
+    last_ping_at: datetime | None
+    started_at: datetime | None
+    created_at: datetime
+
+
 class NewAlert(NamedTuple):
     """A row of ``alerts``: ``source_id`` is the expectation or heartbeat, ``key`` its name for people and programs,
     ``detail`` JSON text. One that only tells something is resolved from the start."""

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from scheduler_domain.schedule.timetable import Timetable
+from scheduler_domain.schedule.timetable import Timetable, parse_timetable
 
 LONGEST_DEFAULT = timedelta(hours=24)
 """How far back a deadline looks at most where nobody says how far."""
@@ -16,6 +16,29 @@ class Verdict(StrEnum):
 
     MET = "met"
     MISSED = "missed"
+
+
+class HeartbeatState(StrEnum):
+    """What is known of a job that lives elsewhere.
+
+    ``new``: nothing was heard since it was made or resumed, and nothing is overdue. ``late``: due, and within its
+    grace; it is told by the clock and never stored. ``down``: it missed a deadline or said that it failed, and has not
+    been heard since.
+    """
+
+    NEW = "new"
+    UP = "up"
+    LATE = "late"
+    DOWN = "down"
+    PAUSED = "paused"
+
+
+STORED_STATES = frozenset(HeartbeatState) - {HeartbeatState.LATE}
+
+
+def next_ping_due(kind: str, expression: str, timezone: str, heard_at: datetime, seed: str) -> datetime | None:
+    """When a job that was heard at ``heard_at`` is to be heard next: one interval later, or at the next cron time."""
+    return parse_timetable(kind, expression, timezone, anchor=heard_at, seed=seed).next_after(heard_at)
 
 
 def window_start(timetable: Timetable, due_at: datetime, within: timedelta | None) -> datetime:

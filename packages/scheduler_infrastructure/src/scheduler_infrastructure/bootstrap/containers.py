@@ -8,6 +8,16 @@ from dependency_injector import containers, providers
 
 from scheduler_application.access import Authenticate, EnsureAdmin
 from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign
 from scheduler_application.run.announce import Announcer
@@ -153,6 +163,16 @@ class UseCases(containers.DeclarativeContainer):
     preview_schedule = F(PreviewSchedule, a.clock)
     next_fires = F(NextFires, a.reader, a.clock)
     explain = F(Explain, a.reader, a.clock)
+
+    create_heartbeat = F(CreateHeartbeat, a.store, a.reader, a.clock, a.ids, a.signals)
+    edit_heartbeat = F(EditHeartbeat, a.store, a.reader, a.clock, a.signals)
+    rotate_heartbeat = F(RotateHeartbeat, a.store, a.reader, a.clock)
+    delete_heartbeat = F(DeleteHeartbeat, a.store, a.clock)
+    pause_heartbeat = F(PauseHeartbeat, a.store, a.reader, a.clock, a.signals)
+    resume_heartbeat = F(ResumeHeartbeat, a.store, a.reader, a.clock, a.signals)
+    list_heartbeats = F(ListHeartbeats, a.reader, a.clock)
+    show_heartbeat = F(ShowHeartbeat, a.reader, a.clock)
+    ping_heartbeat = F(PingHeartbeat, a.store, a.clock, a.ids, announcer, a.metrics)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
     register_worker = F(RegisterWorker, a.store, settings.provided.worker_lease_seconds)

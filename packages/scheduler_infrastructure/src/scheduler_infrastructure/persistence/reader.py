@@ -13,6 +13,7 @@ from scheduler_application.ports.reading import (
     AlertFilter,
     AlertView,
     ExpectationView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -35,6 +36,7 @@ from scheduler_infrastructure.persistence.tables import (
     alerts,
     attempts,
     expectations,
+    heartbeats,
     ledger,
     runs,
     task_runs,
@@ -47,6 +49,7 @@ from scheduler_infrastructure.persistence.views import (
     alert_view,
     attempt_view,
     expectation_view,
+    heartbeat_view,
     last_attempt,
     ledger_view,
     queue_view,
@@ -203,6 +206,18 @@ class SqlReader:
             .order_by(expectations.c.name)
         )
         return [expectation_view(row) for row in await self._rows(query)]
+
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        query = select(heartbeats).where(heartbeats.c.project_id == project).order_by(heartbeats.c.name)
+        if page.cursor is not None:
+            query = query.where(heartbeats.c.name > _name(page.cursor))
+        return _page(await self._rows(query, page), page, heartbeat_view, lambda row: str(row["name"]))
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None:
+        if not NAME.fullmatch(name):
+            return None
+        rows = await self._rows(select(heartbeats).where(heartbeats.c.project_id == project, heartbeats.c.name == name))
+        return heartbeat_view(rows[0]) if rows else None
 
     async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
         query = _alerts(project).order_by(alerts.c.id.desc())

@@ -12,6 +12,7 @@ from scheduler_infrastructure.persistence.engine import Connection, Database
 from scheduler_infrastructure.persistence.expectation import SqlExpectations
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
 from scheduler_infrastructure.persistence.guard import StoreGuard
+from scheduler_infrastructure.persistence.heartbeat import SqlHeartbeats
 from scheduler_infrastructure.persistence.run_rows import SqlRuns
 from scheduler_infrastructure.persistence.trigger import SqlTriggers
 from scheduler_infrastructure.persistence.upkeep import SqlUpkeep
@@ -54,6 +55,10 @@ class SqlTransaction:
     @cached_property
     def expectations(self) -> SqlExpectations:
         return SqlExpectations(self._connection)
+
+    @cached_property
+    def heartbeats(self) -> SqlHeartbeats:
+        return SqlHeartbeats(self._connection)
 
     @cached_property
     def alerts(self) -> SqlAlerts:

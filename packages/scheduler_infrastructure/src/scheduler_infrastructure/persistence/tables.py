@@ -28,7 +28,7 @@ from scheduler_domain.run.states import (
     RunState,
     TaskState,
 )
-from scheduler_domain.schedule.deadlines import Verdict
+from scheduler_domain.schedule.deadlines import STORED_STATES, Verdict
 from scheduler_domain.workflow.definition import ExpectedState
 from scheduler_infrastructure.persistence.columns import Id, Instant
 
@@ -193,6 +193,43 @@ expectations = Table(
 )
 """Deadlines by which a run must have come to something; ``last_at`` is the last one that was judged."""
 
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("grace_seconds", Integer, nullable=False),
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("next_at", Instant),
+    Column("last_ping_at", Instant),
+    Column("started_at", Instant),
+    Column("took_ms", BigInteger),
+    Column("last_signal", Text),
+    Column("last_signal_at", Instant),
+    Column("last_message", Text),
+    Column("message_truncated", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    CheckConstraint("kind in ('every', 'schedule')", name="kind"),
+    CheckConstraint(f"state in ({_listed(STORED_STATES)})", name="state"),
+    CheckConstraint("(next_at is not null) = (state in ('new', 'up'))", name="awaited"),
+    UniqueConstraint("project_id", "name"),
+    Index(
+        "ix_heartbeats_due",
+        "next_at",
+        postgresql_where=text("next_at is not null"),
+        sqlite_where=text("next_at is not null"),
+    ),
+)
+"""Jobs that live elsewhere and say that they live. ``due_at`` is when the next ping is due, ``next_at`` the end of its
+grace, while one is awaited."""
+
 alerts = Table(
     "alerts",
     metadata,
@@ -233,7 +270,8 @@ alerts = Table(
     ),
 )
 """What somebody must be told of. ``source_id`` is the expectation or heartbeat, ``key`` its name for people and
-programs, which stays the same from alert to alert; an alert is open until ``resolved_at``."""
+programs, which stays the same from alert to alert. ``deadline_at`` is what was missed, or the moment of what has no
+deadline. An alert is open until ``resolved_at``."""
 
 runs = Table(
     "runs",

@@ -74,6 +74,8 @@ _NEXT_DUE = both(
         'cancelling'
         union all
         select min(next_at) from expectations where active and next_at is not null
+        union all
+        select min(next_at) from heartbeats where next_at is not null
     ) as moments"""
 )
 

@@ -9,6 +9,7 @@ from scheduler_application.ports.reading import (
     AlertView,
     AttemptView,
     ExpectationView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunView,
@@ -19,6 +20,7 @@ from scheduler_application.ports.reading import (
     WorkflowView,
 )
 from scheduler_domain.workflow.definition import Priority
+from scheduler_domain.workflow.durations import show_duration
 from scheduler_infrastructure.persistence.tables import NO_ITEM
 from scheduler_infrastructure.persistence.worker import queues_of
 
@@ -175,6 +177,30 @@ def expectation_view(row: Any) -> ExpectationView:
         last_at=row["last_at"],
         last_result=row["last_result"],
         error=row["error"],
+    )
+
+
+def heartbeat_view(row: Any) -> HeartbeatView:
+    interval = row["kind"] == "every"
+    return HeartbeatView(
+        id=row["id"],
+        name=row["name"],
+        state=row["state"],
+        every=show_duration(int(row["expression"])) if interval else None,
+        schedule=None if interval else row["expression"],
+        timezone=row["timezone"],
+        grace=show_duration(row["grace_seconds"]),
+        due_at=row["due_at"],
+        down_at=row["next_at"],
+        last_ping_at=row["last_ping_at"],
+        started_at=row["started_at"],
+        took_ms=row["took_ms"],
+        last_signal=row["last_signal"],
+        last_signal_at=row["last_signal_at"],
+        last_message=row["last_message"],
+        message_truncated=bool(row["message_truncated"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
     )
 
 

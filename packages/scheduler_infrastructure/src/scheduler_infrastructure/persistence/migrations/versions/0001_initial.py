@@ -330,6 +330,44 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_api_keys_project_id_name")),
     )
     op.create_table(
+        "heartbeats",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("expression", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("grace_seconds", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("last_ping_at", Instant(), nullable=True),
+        sa.Column("started_at", Instant(), nullable=True),
+        sa.Column("took_ms", sa.BigInteger(), nullable=True),
+        sa.Column("last_signal", sa.Text(), nullable=True),
+        sa.Column("last_signal_at", Instant(), nullable=True),
+        sa.Column("last_message", sa.Text(), nullable=True),
+        sa.Column("message_truncated", sa.Boolean(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.CheckConstraint("(next_at is not null) = (state in ('new', 'up'))", name=op.f("ck_heartbeats_awaited")),
+        sa.CheckConstraint("kind in ('every', 'schedule')", name=op.f("ck_heartbeats_kind")),
+        sa.CheckConstraint("state in ('down', 'new', 'paused', 'up')", name=op.f("ck_heartbeats_state")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_heartbeats_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_heartbeats")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_heartbeats_project_id_name")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_heartbeats_token_hash")),
+    )
+    op.create_index(
+        "ix_heartbeats_due",
+        "heartbeats",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("next_at is not null"),
+        sqlite_where=sa.text("next_at is not null"),
+    )
+    op.create_table(
         "workflows",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
@@ -453,6 +491,13 @@ def downgrade() -> None:
         sqlite_where=sa.text("deleted_at is null"),
     )
     op.drop_table("workflows")
+    op.drop_index(
+        "ix_heartbeats_due",
+        table_name="heartbeats",
+        postgresql_where=sa.text("next_at is not null"),
+        sqlite_where=sa.text("next_at is not null"),
+    )
+    op.drop_table("heartbeats")
     op.drop_table("api_keys")
     op.drop_index(
         "ix_workers_lease",
