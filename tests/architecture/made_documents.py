@@ -50,16 +50,18 @@ def commands() -> str:
     parts: list[str] = []
     for group, members in COMMANDS.items():
         parts.append(f"## {group}")
-        parts += [f"### orrery {name}\n\n```text\n{_help(name)}\n```" for name in members]
+        for name, target in members.items():
+            paths = [[name, below] for below in target] if isinstance(target, Mapping) else [[name]]
+            parts += [f"### orrery {' '.join(path)}\n\n```text\n{_help(path)}\n```" for path in paths]
     refused = ", ".join(f"`{name}`" for name in NOT_AVAILABLE)
     parts.append(f"## Not available yet\n\nThese names are refused with exit code 2: {refused}.")
     return "\n\n".join(parts)
 
 
-def _help(command: str) -> str:
+def _help(path: list[str]) -> str:
     text = StringIO()
     console = Console(file=text, width=_HELP_WIDTH, no_color=True, highlight=False)
-    build_app(plain=True).help_print([command], console=console)
+    build_app(plain=True).help_print(path, console=console)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 

@@ -67,7 +67,7 @@ def canned_server() -> Iterator[CannedServer]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_POST = do_GET  # noqa: N815 - as above
+        do_POST = do_DELETE = do_GET  # noqa: N815 - as above
 
         def log_message(self, *_: Any) -> None:
             """Keeps the test's output for the test."""

@@ -14,13 +14,16 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from orrery.cli import definitions, logs, runs, schedules, servers, why, workers, workflows
+from orrery.cli import alerts, definitions, heartbeats, logs, runs, schedules, servers, why, workers, workflows
 from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
 from orrery.errors import OrreryError, Unauthorized
 
-COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
+Command = Callable[..., Any] | Mapping[str, Callable[..., Any]]
+"""A command, or the commands below a name."""
+
+COMMANDS: dict[str, dict[str, Command]] = {
     "Definitions": {
         "validate": definitions.validate,
         "deploy": definitions.deploy,
@@ -44,6 +47,10 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "next": schedules.next_fires,
         "pause": schedules.pause,
         "resume": schedules.resume,
+    },
+    "Alerts": {
+        "alerts": alerts.alerts,
+        "heartbeats": heartbeats.COMMANDS,
     },
     "Workers": {
         "workers": workers.workers,
@@ -104,10 +111,21 @@ def build_app(*, plain: bool) -> App:
     for order, (title, commands) in enumerate(COMMANDS.items()):
         group = Group(title, sort_key=order)
         for name, target in commands.items():
-            app.command(target, name=name, group=group)
+            if isinstance(target, Mapping):
+                app.command(_branch(name, target, group))
+            else:
+                app.command(target, name=name, group=group)
     for name in NOT_AVAILABLE:
         app.command(_refusal(name), name=name, show=False)
     return app
+
+
+def _branch(name: str, commands: Mapping[str, Callable[..., Any]], group: Group) -> App:
+    """The commands below ``name``."""
+    branch = App(name=name, help=f"{', '.join(commands).capitalize()}.", group=group)
+    for below, target in commands.items():
+        branch.command(target, name=below)
+    return branch
 
 
 def _refusal(name: str) -> Any:

@@ -80,8 +80,8 @@ def _alert(
 
 
 def _local(row: HeartbeatRow, moment: datetime) -> str:
-    """In the heartbeat's own zone; a zone that has gone since must not keep anybody from being told."""
+    """To the second, in the heartbeat's own zone; a zone that has gone since must not keep anybody from being told."""
     try:
-        return moment.astimezone(zone_named(row.timezone)).isoformat()
+        return moment.astimezone(zone_named(row.timezone)).isoformat(timespec="seconds")
     except InvalidDefinition:
-        return moment.astimezone(UTC).isoformat()
+        return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -413,7 +413,6 @@ class HeartbeatRow(NamedTuple):
     next_at: datetime | None
     last_ping_at: datetime | None
     started_at: datetime | None
-    created_at: datetime
 
 
 class NewAlert(NamedTuple):

@@ -34,6 +34,7 @@ async def list_alerts(request: Request, actor: CurrentActor, reader: Reading) ->
 
 @router.get("/alerts/{alert}", response_model=AlertView)
 async def show_alert(alert: str, actor: CurrentActor, reader: Reading) -> Response:
+    """One alert."""
     view = await reader.alert(actor.project, alert_id_of(alert))
     if view is None:
         raise NotFound("there is no such alert")

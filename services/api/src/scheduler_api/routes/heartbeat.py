@@ -64,6 +64,7 @@ async def list_heartbeats(
 async def show_heartbeat(
     heartbeat: str, actor: CurrentActor, show: Annotated[ShowHeartbeat, use(lambda c: c.show_heartbeat)]
 ) -> Response:
+    """One heartbeat with what its job said last."""
     return answer(await show.execute(heartbeat, actor))
 
 
