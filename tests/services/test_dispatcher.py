@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scheduler_application.alert.judge import JudgeDeadlines
 from scheduler_application.errors import Unavailable
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.ports.rows import WorkerRow
@@ -55,6 +56,7 @@ class Running:
             backfills=AdvanceBackfills(
                 store, engine, world.calendars, clock, says, metrics, Untraced(), StopRuns(store, engine, clock, says)
             ),
+            judge=JudgeDeadlines(store, world.ids, clock, says, metrics),
             next_due=NextDue(store),
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
@@ -124,6 +126,18 @@ async def test_a_schedule_fires_the_moment_it_is_due(stage: Stage) -> None:
     assert (await stage.world.rows("select outcome from ledger"))[0]["outcome"] == "fired"
 
 
+async def test_a_deadline_is_judged_the_moment_it_comes(stage: Stage) -> None:
+    async def has_alert() -> bool:
+        return bool(await stage.world.rows("select id from alerts"))
+
+    async with dispatching(stage) as running:
+        await running.leads()
+        await stage.world.deploy({**ONE_TASK, "expect": {"by": "* * * * *"}})
+        await _turn(stage, running, has_alert, 61)
+        (row,) = await stage.world.rows("select deadline_at from alerts")
+        assert stage.clock.now() - row["deadline_at"] < timedelta(milliseconds=5)
+
+
 async def _has_runs(stage: Stage, number: int) -> bool:
     return await _runs(stage) >= number
 
@@ -140,7 +154,7 @@ async def test_an_idle_leader_does_not_poll(stage: Stage) -> None:
             elapsed += max(step, 0.0)
             stage.clock.advance(step)
             await running.store.settled()
-        # 30 renewals, 12 looks of four transactions, 12 of the relay, 12 for backfills, 15 of recovery, 6 of the
+        # 30 renewals, 12 looks of five transactions, 12 of the relay, 12 for backfills, 15 of recovery, 6 of the
         # watchdog.
         assert running.store.transactions - before < 140
 

@@ -13,6 +13,17 @@ import msgspec
 
 from scheduler_application.access import Authenticate, EnsureAdmin
 from scheduler_application.actor import Actor
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.paging import PageRequest
@@ -160,6 +171,15 @@ class World:
         self.refresh_calendar = RefreshCalendar(store, reader, clock, texts)
         self.refresh_due_calendars = RefreshDueCalendars(store, clock, texts)
         self.explain = Explain(reader, clock)
+        self.create_heartbeat = CreateHeartbeat(store, reader, clock, ids, hub.signals)
+        self.edit_heartbeat = EditHeartbeat(store, reader, clock, hub.signals)
+        self.rotate_heartbeat = RotateHeartbeat(store, reader, clock)
+        self.delete_heartbeat = DeleteHeartbeat(store, clock)
+        self.pause_heartbeat = PauseHeartbeat(store, reader, clock, hub.signals)
+        self.resume_heartbeat = ResumeHeartbeat(store, reader, clock, hub.signals)
+        self.list_heartbeats = ListHeartbeats(reader, clock)
+        self.show_heartbeat = ShowHeartbeat(reader, clock)
+        self.ping_heartbeat = PingHeartbeat(store, clock, ids, says, metrics)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
         self.heartbeat = Heartbeat(store, 15.0)
@@ -172,6 +192,7 @@ class World:
         self.advance_backfills = AdvanceBackfills(
             store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs
         )
+        self.judge_deadlines = JudgeDeadlines(store, ids, clock, says, metrics)
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

@@ -340,6 +340,67 @@ class Explanation(TypedDict):
     facts: list[dict[str, Any]]
 
 
+class Expectation(TypedDict):
+    """A live deadline of a workflow; ``last_result`` is what the last one came to: ``met`` or ``missed``."""
+
+    id: str
+    workflow: str
+    name: str
+    expression: str
+    timezone: str
+    state: str
+    within_seconds: int | None
+    next_at: str | None
+    last_at: str | None
+    last_result: str | None
+    error: str | None
+
+
+class Alert(TypedDict):
+    """Open while ``resolved_at`` is ``None``; ``key`` says what it is about, the same from alert to alert."""
+
+    id: str
+    kind: str
+    key: str
+    workflow: str | None
+    heartbeat: str | None
+    message: str
+    detail: dict[str, Any]
+    deadline_at: str
+    at: str
+    resolved_at: str | None
+
+
+class Heartbeat(TypedDict):
+    """A job that lives elsewhere: ``new``, ``up``, ``late``, ``down`` or ``paused``."""
+
+    id: str
+    name: str
+    state: str
+    every: str | None
+    schedule: str | None
+    timezone: str
+    grace: str
+    due_at: str
+    down_at: str | None
+    last_ping_at: str | None
+    started_at: str | None
+    took_ms: int | None
+    last_signal: str | None
+    last_signal_at: str | None
+    last_message: str | None
+    message_truncated: bool
+    created_at: str
+    updated_at: str
+
+
+class HeartbeatAddress(TypedDict):
+    """``ping_path`` is shown once: it is ``None`` where the first answer was lost."""
+
+    heartbeat: Heartbeat
+    ping_path: str | None
+
+
 class Worker(TypedDict):
     id: str
     name: str

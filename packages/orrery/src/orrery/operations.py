@@ -6,15 +6,19 @@ from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from orrery.models import (
+    Alert,
     Backfill,
     BackfillPreview,
     Calendar,
     CalendarDays,
     Deployment,
+    Expectation,
     Explanation,
     Fire,
     Forecast,
     Freeze,
+    Heartbeat,
+    HeartbeatAddress,
     LedgerRow,
     LogPage,
     PageOf,
@@ -278,6 +282,61 @@ def refresh_calendar(calendar: str) -> Call[Calendar]:
 
 def delete_calendar(calendar: str) -> Call[None]:
     return Call("DELETE", _path("calendars", calendar), _whole)
+
+
+def list_expectations(workflow: str) -> Call[list[Expectation]]:
+    return Call("GET", _path("workflows", workflow, "expectations"), _items)
+
+
+def list_alerts(
+    kind: str | None = None,
+    is_open: bool | None = None,
+    workflow: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[PageOf[Alert]]:
+    """Newest first; ``is_open`` is false for those that are resolved."""
+    query = {"kind": kind, "open": is_open, "workflow": workflow, "limit": limit, "cursor": cursor}
+    return Call("GET", "/alerts", _whole, query)
+
+
+def get_alert(alert: str) -> Call[Alert]:
+    return Call("GET", _path("alerts", alert), _whole)
+
+
+def create_heartbeat(name: str, settings: Mapping[str, str]) -> Call[HeartbeatAddress]:
+    """``settings`` has ``every`` or ``schedule`` (with ``timezone``), and ``grace``."""
+    return Call("POST", "/heartbeats", _whole, json={"name": name, **settings})
+
+
+def edit_heartbeat(name: str, settings: Mapping[str, str]) -> Call[Heartbeat]:
+    """Replaces all settings."""
+    return Call("PUT", _path("heartbeats", name), _whole, json=dict(settings))
+
+
+def list_heartbeats(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Heartbeat]]:
+    return Call("GET", "/heartbeats", _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("GET", _path("heartbeats", name), _whole)
+
+
+def delete_heartbeat(name: str) -> Call[None]:
+    return Call("DELETE", _path("heartbeats", name), _whole)
+
+
+def pause_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("POST", _path("heartbeats", name, "pause"), _whole)
+
+
+def resume_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("POST", _path("heartbeats", name, "resume"), _whole)
+
+
+def rotate_heartbeat(name: str) -> Call[HeartbeatAddress]:
+    """Another ping address; the one before is dead from now on."""
+    return Call("POST", _path("heartbeats", name, "rotate"), _whole)
 
 
 def list_workers() -> Call[list[Worker]]:

@@ -15,11 +15,14 @@ from scheduler_api.limits import RequestBounds, RequestLimits
 from scheduler_api.live import Streams
 from scheduler_api.middleware import RequestEnvelope, request_id_of
 from scheduler_api.routes import (
+    alert,
     backfill,
     calendar,
     freeze,
     health,
+    heartbeat,
     logs,
+    ping,
     plan,
     root,
     run,
@@ -44,6 +47,9 @@ _ROUTERS = (
     backfill.router,
     calendar.router,
     worker.router,
+    alert.router,
+    heartbeat.router,
+    ping.router,
     health.router,
     root.page_router,
     root.schema_router,

@@ -120,12 +120,18 @@ def integer(name: str, description: str, *, low: int, high: int, default: int) -
 
 
 def flag(name: str, description: str) -> Parameter:
-    def read(value: str) -> bool:
-        if value not in ("true", "false"):
-            raise WrongValue("boolean_expected", "expected true or false")
-        return value == "true"
+    return Parameter(name, description, {"type": "boolean", "default": False}, _boolean, False)
 
-    return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
+
+def _boolean(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise WrongValue("boolean_expected", "expected true or false")
+    return value == "true"
+
+
+def either(name: str, description: str) -> Parameter:
+    """``true`` or ``false``; ``None`` where it is not given."""
+    return Parameter(name, description, {"type": "boolean"}, _boolean)
 
 
 def choice(name: str, description: str, kind: type[StrEnum]) -> Parameter:

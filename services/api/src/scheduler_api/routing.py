@@ -26,12 +26,19 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Access(StrEnum):
     PUBLIC = "public"
     CREDENTIAL = "credential"
+    UNGUESSABLE = "unguessable"
 
 
 class PublicRoute(APIRoute):
     """Open to everybody who can reach the port."""
 
     access: ClassVar[Access] = Access.PUBLIC
+
+
+class TokenRoute(APIRoute):
+    """Needs nothing but the unguessable token in its address, which its use case checks before anything else."""
+
+    access: ClassVar[Access] = Access.UNGUESSABLE
 
 
 class GuardedRoute(APIRoute):
@@ -101,10 +108,14 @@ def public_router() -> APIRouter:
     return APIRouter(route_class=PublicRoute)
 
 
+def token_router(tag: str) -> APIRouter:
+    return APIRouter(tags=[tag], route_class=TokenRoute)
+
+
 def check_access(app: FastAPI) -> None:
     """Raises `RuntimeError` for the first route that does not say who may use it."""
     for route in app.router.routes:
-        if getattr(route, "access", None) not in (Access.PUBLIC, Access.CREDENTIAL):
+        if getattr(route, "access", None) not in tuple(Access):
             raise RuntimeError(f"the route {getattr(route, 'path', route)} does not declare its access")
 
 

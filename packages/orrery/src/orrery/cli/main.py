@@ -15,6 +15,7 @@ from typing import Annotated, Any, TextIO
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
+    alerts,
     backfills,
     calendars,
     cron_comparison,
@@ -22,6 +23,7 @@ from orrery.cli import (
     definitions,
     forecast,
     freezes,
+    heartbeats,
     logs,
     plan,
     runs,
@@ -35,6 +37,9 @@ from orrery.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
 from orrery.cli.output import visible
 from orrery.cli.session import Session
 from orrery.errors import OrreryError, Unauthorized
+
+Command = Callable[..., Any] | Mapping[str, Callable[..., Any]]
+"""A command, or the commands below a name."""
 
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Definitions": {
@@ -77,6 +82,10 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "calendars refresh": calendars.refresh,
         "calendars delete": calendars.delete,
     },
+    "Alerts": {
+        "alerts": alerts.alerts,
+        **{f"heartbeats {name}": target for name, target in heartbeats.COMMANDS.items()},
+    },
     "Workers": {
         "workers": workers.workers,
         "drain": workers.drain,
@@ -94,6 +103,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
 }
 
 OF_TWO_WORDS = {
+    "heartbeats": "Jobs that live elsewhere and say that they live.",
     "calendars": "Days on which triggers are skipped, or on which alone they fire.",
     "import": "Takes over what other schedulers were told.",
 }

@@ -7,6 +7,17 @@ The containers are composition only: nothing is wired into functions, and everyt
 from dependency_injector import containers, providers
 
 from scheduler_application.access import Authenticate, EnsureAdmin
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign
 from scheduler_application.run.announce import Announcer
@@ -190,6 +201,15 @@ class UseCases(containers.DeclarativeContainer):
     show_calendar_days = F(ShowCalendarDays, a.store, calendar_book, a.clock)
     delete_calendar = F(DeleteCalendar, a.store)
     refresh_calendar = F(RefreshCalendar, a.store, a.reader, a.clock, calendar_texts)
+    create_heartbeat = F(CreateHeartbeat, a.store, a.reader, a.clock, a.ids, a.signals)
+    edit_heartbeat = F(EditHeartbeat, a.store, a.reader, a.clock, a.signals)
+    rotate_heartbeat = F(RotateHeartbeat, a.store, a.reader, a.clock)
+    delete_heartbeat = F(DeleteHeartbeat, a.store, a.clock)
+    pause_heartbeat = F(PauseHeartbeat, a.store, a.reader, a.clock, a.signals)
+    resume_heartbeat = F(ResumeHeartbeat, a.store, a.reader, a.clock, a.signals)
+    list_heartbeats = F(ListHeartbeats, a.reader, a.clock)
+    show_heartbeat = F(ShowHeartbeat, a.reader, a.clock)
+    ping_heartbeat = F(PingHeartbeat, a.store, a.clock, a.ids, announcer, a.metrics)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
     register_worker = F(RegisterWorker, a.store, settings.provided.worker_lease_seconds)
@@ -213,6 +233,7 @@ class UseCases(containers.DeclarativeContainer):
     advance_backfills = S(
         AdvanceBackfills, a.store, engine, calendar_book, a.clock, announcer, a.metrics, a.tracer, stop_runs
     )
+    judge_deadlines = S(JudgeDeadlines, a.store, a.ids, a.clock, announcer, a.metrics)
     next_due = S(NextDue, a.store)
     refresh_due_calendars = S(RefreshDueCalendars, a.store, a.clock, calendar_texts)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)
