@@ -37,7 +37,7 @@ def test_list_shows_each_calendar_and_what_failed(orrery: CommandLine, server: C
 
 
 def test_show_has_the_days_of_a_range(orrery: CommandLine, server: CannedServer) -> None:
-    days = {"calendar": "holidays-de", "first": "2026-12-01", "last": "2026-12-31"}
+    days: dict[str, Any] = {"calendar": "holidays-de", "first": "2026-12-01", "last": "2026-12-31"}
     days |= {"items": [{"day": "2026-12-25", "name": "Erster Weihnachtstag"}]}
     view = {**CLOSED, "name": "holidays-de", "kind": "holidays", "built_in": True}
     view |= {"definition": {"kind": "holidays", "country": "DE"}, "updated_at": None}
