@@ -20,6 +20,7 @@ from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
 from scheduler_application.schedule.backfill_plan import BackfillCommand
 from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
+from scheduler_application.schedule.calendars import SaveCalendarCommand
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -28,6 +29,7 @@ from scheduler_dispatcher.loops import Dispatcher
 from scheduler_dispatcher.main import run
 from scheduler_dispatcher.supervisor import STEP_SECONDS, DutyOverrun
 from scheduler_domain.run.outcome import Failed, TaskError
+from scheduler_infrastructure.persistence.columns import instant_to_text
 from scheduler_infrastructure.telemetry.untraced import Untraced
 from tests.services.stage import ONE_TASK, Stage
 from tests.support.observed_store import ObservedStore
@@ -136,6 +138,20 @@ async def test_a_deadline_is_judged_the_moment_it_comes(stage: Stage) -> None:
         await _turn(stage, running, has_alert, 61)
         (row,) = await stage.world.rows("select deadline_at from alerts")
         assert stage.clock.now() - row["deadline_at"] < timedelta(milliseconds=5)
+
+
+async def test_a_calendar_is_read_again_soon_after_it_is_due(stage: Stage) -> None:
+    text = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nEND:VCALENDAR\n"
+    await stage.world.save_calendar.execute(SaveCalendarCommand("fairs", {"kind": "ics", "content": text}), ACTOR)
+    async with dispatching(stage) as running:
+        await running.leads()
+        due_at = stage.clock.now() + timedelta(seconds=20)
+        await stage.world.write("update calendars set refresh_at = $1, error = 'old'", instant_to_text(due_at))
+
+        async def is_read() -> bool:
+            return (await stage.world.rows("select error from calendars"))[0]["error"] is None
+
+        assert 20 <= await _turn(stage, running, is_read, 31) <= 30
 
 
 async def _has_runs(stage: Stage, number: int) -> bool:
