@@ -28,6 +28,9 @@ from scheduler_application.ports.reading import (
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
 from scheduler_application.schedule.backfill_plan import BackfillPreview
+from scheduler_application.schedule.calendars import CalendarDay, CalendarDays
+from scheduler_application.schedule.forecast import Forecast, MinuteLoad
+from scheduler_application.schedule.plan import Plan
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -97,6 +100,20 @@ def a_worker() -> WorkerView:
 
 def a_line(number: int, text: str) -> LogLine:
     return LogLine(f"c{number}", "load", None, TASK_RUN_ID, 1, "stdout", NOW, text)
+
+
+def a_plan(**changed: Any) -> Plan:
+    values: dict[str, Any] = {"live_version": None, "version": 1, "creates_version": True, "enabled": True}
+    values |= {"unchanged": False, "planned_from": NOW, "planned_until": NOW + timedelta(days=30)}
+    values |= {"definition_total": 0, "definition": [], "triggers": []}
+    return Plan("nightly", **{**values, **changed})
+
+
+def a_forecast() -> Forecast:
+    """One start in the second of two minutes."""
+    peak = MinuteLoad(NOW + timedelta(minutes=1), 1, 0.5)
+    until = NOW + timedelta(minutes=2)
+    return Forecast(NOW, until, False, None, 4, 1, peak, [0, 1], [0.0, 0.5], [], 0, [], 0, [], 0)
 
 
 def a_backfill(**changed: Any) -> BackfillView:
@@ -304,12 +321,21 @@ class FakeUseCases:
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
+            "plan_workflow": FakeUseCase(a_plan()),
+            "forecast_starts": FakeUseCase(a_forecast()),
             "plan_backfill": FakeUseCase(a_preview()),
             "start_backfill": FakeUseCase(a_backfill()),
             "pause_backfill": FakeUseCase(a_backfill(state="paused")),
             "resume_backfill": FakeUseCase(a_backfill()),
             "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
+            "save_calendar": FakeUseCase(a_calendar()),
+            "show_calendar": FakeUseCase(a_calendar()),
+            "show_calendar_days": FakeUseCase(
+                CalendarDays("closed", NOW.date(), NOW.date(), [CalendarDay(NOW.date(), "")])
+            ),
+            "delete_calendar": FakeUseCase(None),
+            "refresh_calendar": FakeUseCase(a_calendar()),
             "drain_worker": FakeUseCase(a_worker()),
             "read_logs": FakeUseCase(_read_logs),
             "idempotency_keys": FakeKeys(),

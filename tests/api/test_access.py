@@ -16,7 +16,7 @@ RANDOM = "01990000-0000-7000-8000-0000000000ff"
 def _routes() -> list[tuple[str, str]]:
     app = create_app(Installation().services)
     names = {"run": RUN_ID, "task_run": TASK_RUN_ID, "worker": WORKER_ID, "workflow": "nightly", "number": "1"}
-    names |= {"task": "load", "trigger": "manual", "freeze": RANDOM, "backfill": BACKFILL_ID}
+    names |= {"task": "load", "trigger": "manual", "freeze": RANDOM, "backfill": BACKFILL_ID, "calendar": "closed"}
     return [
         (method, route.path.format(**names))
         for route in app.router.routes

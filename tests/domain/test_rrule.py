@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scheduler_domain.errors import InvalidDefinition, Problem
+from scheduler_domain.schedule.dst import DEBIAN, DstPolicy, GapRule, RepeatRule
 from scheduler_domain.schedule.rrule_parsing import parse_rrule
 from scheduler_domain.schedule.timetable import parse_timetable, preview
 
@@ -245,7 +246,7 @@ def test_a_rule_without_a_date_is_refused(text: str) -> None:
     assert (problem.loc, problem.code) == (("schedule",), "never_fires")
 
 
-def due(text: str, after: str, count: int, dst: dict[str, str] | None = None) -> list[str]:
+def due(text: str, after: str, count: int, dst: DstPolicy = DEBIAN) -> list[str]:
     fires = preview("schedule", text, "Europe/Berlin", datetime.fromisoformat(after), count, dst=dst)
     return [f"{fire.at:%m-%dT%H:%M}" for fire in fires]
 
@@ -253,17 +254,18 @@ def due(text: str, after: str, count: int, dst: dict[str, str] | None = None) ->
 def test_a_daily_rule_is_a_fixed_time_where_clocks_change() -> None:
     rule = "RRULE:FREQ=DAILY;BYHOUR=2;BYMINUTE=30"
     assert due(rule, "2026-03-28T12:00:00Z", 2) == ["03-29T01:00", "03-30T00:30"]
-    assert due(rule, "2026-03-28T12:00:00Z", 1, {"gap": "skip"}) == ["03-30T00:30"]
+    assert due(rule, "2026-03-28T12:00:00Z", 1, DstPolicy(GapRule.SKIP)) == ["03-30T00:30"]
     assert due(rule, "2026-10-24T12:00:00Z", 2) == ["10-25T00:30", "10-26T01:30"]
-    assert due(rule, "2026-10-24T12:00:00Z", 2, {"repeat": "twice"}) == ["10-25T00:30", "10-25T01:30"]
+    assert due(rule, "2026-10-24T12:00:00Z", 2, DstPolicy(repeat=RepeatRule.TWICE)) == ["10-25T00:30", "10-25T01:30"]
 
 
 def test_an_hourly_rule_follows_real_time_where_clocks_change() -> None:
     rule = "RRULE:FREQ=HOURLY;BYMINUTE=30"
     assert due(rule, "2026-03-29T00:00:00Z", 3) == ["03-29T00:30", "03-29T01:30", "03-29T02:30"]
-    assert due(rule, "2026-03-29T00:00:00Z", 3, {"gap": "run_after"}) == ["03-29T00:30", "03-29T01:00", "03-29T01:30"]
+    after_gap = DstPolicy(GapRule.RUN_AFTER)
+    assert due(rule, "2026-03-29T00:00:00Z", 3, after_gap) == ["03-29T00:30", "03-29T01:00", "03-29T01:30"]
     assert due(rule, "2026-10-25T00:00:00Z", 3) == ["10-25T00:30", "10-25T01:30", "10-25T02:30"]
-    assert due(rule, "2026-10-25T00:00:00Z", 2, {"repeat": "once"}) == ["10-25T00:30", "10-25T02:30"]
+    assert due(rule, "2026-10-25T00:00:00Z", 2, DstPolicy(repeat=RepeatRule.ONCE)) == ["10-25T00:30", "10-25T02:30"]
 
 
 def test_a_preview_explains_a_rules_gap() -> None:

@@ -49,8 +49,10 @@ from scheduler_application.schedule.calendar_book import CalendarBook
 from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
 from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.why import Explain
 from scheduler_application.worker.manage import DrainWorker
@@ -75,6 +77,7 @@ from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
 from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.reader import SqlReader
@@ -147,6 +150,8 @@ class World:
         self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.next_fires = NextFires(store, reader, self.calendars, clock)
+        self.plan_workflow = PlanWorkflow(store, self.calendars, clock)
+        self.forecast_starts = ForecastStarts(SqlForecasts(self.database, guard), store, reader, self.calendars, clock)
         self.calendar_texts = texts = CalendarTexts(self.feeds, IcsProcess())
         self.save_calendar = SaveCalendar(store, reader, clock, ids, holidays, self.feeds, texts)
         self.show_calendar = ShowCalendar(reader, holidays)

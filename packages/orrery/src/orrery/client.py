@@ -55,6 +55,7 @@ class _Operation(Generic[P, T]):
 
 
 class _Operations:
+    plan = _Operation(operations.plan)
     deploy = _Operation(operations.deploy)
     undeploy = _Operation(operations.undeploy)
     enable = _Operation(operations.enable)
@@ -75,6 +76,7 @@ class _Operations:
     lift_freeze = _Operation(operations.lift_freeze)
     resume = _Operation(operations.resume)
     next_fires = _Operation(operations.next_fires)
+    forecast = _Operation(operations.forecast)
     explain = _Operation(operations.explain)
     preview = _Operation(operations.preview)
     start_backfill = _Operation(operations.start_backfill)
@@ -85,6 +87,13 @@ class _Operations:
     resume_backfill = _Operation(operations.resume_backfill)
     cancel_backfill = _Operation(operations.cancel_backfill)
     read_ledger = _Operation(operations.read_ledger)
+    list_calendars = _Operation(operations.list_calendars)
+    get_calendar = _Operation(operations.get_calendar)
+    list_calendar_days = _Operation(operations.list_calendar_days)
+    save_calendar = _Operation(operations.save_calendar)
+    import_calendar = _Operation(operations.import_calendar)
+    refresh_calendar = _Operation(operations.refresh_calendar)
+    delete_calendar = _Operation(operations.delete_calendar)
     list_workers = _Operation(operations.list_workers)
     drain_worker = _Operation(operations.drain_worker)
     list_queues = _Operation(operations.list_queues)

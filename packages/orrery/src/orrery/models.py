@@ -172,11 +172,124 @@ class Fire(TypedDict):
     note: str | None
 
 
-class Forecast(TypedDict):
+class TriggerFires(TypedDict):
     """What a trigger of the clock will do next."""
 
     trigger: Trigger
     fires: list[Fire]
+
+
+class FireTime(TypedDict):
+    at: str
+    local: str
+
+
+class MovedFire(TypedDict):
+    before: FireTime
+    after: FireTime
+
+
+class DayChanges(TypedDict):
+    day: str
+    appear: int
+    vanish: int
+    move: int
+
+
+class FireChanges(TypedDict):
+    """The lists have the first 50 of each sort, the totals count all."""
+
+    until: str
+    unchanged: int
+    appear_total: int
+    vanish_total: int
+    move_total: int
+    appear: list[FireTime]
+    vanish: list[FireTime]
+    move: list[MovedFire]
+    days: list[DayChanges]
+
+
+class TriggerPlan(TypedDict):
+    """``change`` is added, removed, or ``None`` for a trigger that stays."""
+
+    trigger: str
+    change: str | None
+    paused: bool
+    fires: FireChanges
+    truncated: bool
+    note: str | None
+
+
+class DefinitionChange(TypedDict):
+    """``change`` is added, removed or changed; ``before`` and ``after`` are JSON text."""
+
+    path: list[str]
+    change: str
+    before: str | None
+    after: str | None
+
+
+class Plan(TypedDict):
+    """What a deploy would change."""
+
+    workflow: str
+    live_version: int | None
+    version: int
+    creates_version: bool
+    enabled: bool
+    unchanged: bool
+    planned_from: str
+    planned_until: str
+    definition_total: int
+    definition: list[DefinitionChange]
+    triggers: list[TriggerPlan]
+
+
+class MinuteLoad(TypedDict):
+    at: str
+    starts: int
+    busy: float
+
+
+class QueueForecast(TypedDict):
+    queue: str
+    slots: int
+    starts: int
+    peak: MinuteLoad
+    crowded: int
+
+
+class Advice(TypedDict):
+    """``change`` has the keys of the trigger to change; ``peak_after`` the most starts in one minute once it and all
+    before it are followed."""
+
+    workflow: str
+    trigger: str
+    expression: str
+    change: dict[str, str]
+    crowded_starts: int
+    peak_after: int
+
+
+class Forecast(TypedDict):
+    """Planned starts against slots: one entry of ``starts`` and ``busy`` a minute from ``planned_from`` on."""
+
+    planned_from: str
+    planned_until: str
+    truncated: bool
+    queue: str | None
+    slots: int
+    total: int
+    peak: MinuteLoad | None
+    starts: list[int]
+    busy: list[float]
+    queues: list[QueueForecast]
+    crowded_total: int
+    crowded: list[MinuteLoad]
+    advice_total: int
+    advice: list[Advice]
+    without_history: int
 
 
 class LedgerRow(TypedDict):
@@ -190,6 +303,36 @@ class LedgerRow(TypedDict):
     rule: str
     run_id: str | None
     decided_at: str
+
+
+class Calendar(TypedDict):
+    """``definition`` is as it was given, without the text of a file. ``error``: why it could not be fetched again; then
+    the last good days stay."""
+
+    name: str
+    kind: str
+    definition: dict[str, Any]
+    built_in: bool
+    version: int
+    days_first: str | None
+    days_last: str | None
+    fetched_at: str | None
+    refresh_at: str | None
+    error: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class CalendarDay(TypedDict):
+    day: str
+    name: str
+
+
+class CalendarDays(TypedDict):
+    calendar: str
+    first: str
+    last: str
+    items: list[CalendarDay]
 
 
 class Explanation(TypedDict):

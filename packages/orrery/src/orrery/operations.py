@@ -8,6 +8,8 @@ from urllib.parse import quote
 from orrery.models import (
     Backfill,
     BackfillPreview,
+    Calendar,
+    CalendarDays,
     Deployment,
     Explanation,
     Fire,
@@ -16,10 +18,12 @@ from orrery.models import (
     LedgerRow,
     LogPage,
     PageOf,
+    Plan,
     Queue,
     Run,
     StartedRun,
     Trigger,
+    TriggerFires,
     Version,
     Worker,
     Workflow,
@@ -59,6 +63,11 @@ def deploy(document: bytes, media_type: str, source: str | None = None) -> Call[
     """Saves a document and makes it live. ``source`` is the folder of its code as the server's machine sees it."""
     query = {"deploy": True, "source": source}
     return Call("POST", "/workflows", _whole, query, content=document, content_type=media_type)
+
+
+def plan(document: bytes, media_type: str, source: str | None = None) -> Call[Plan]:
+    """What `deploy` would change; changes nothing."""
+    return Call("POST", "/workflows:plan", _whole, {"source": source}, content=document, content_type=media_type)
 
 
 def undeploy(workflow: str) -> Call[Workflow]:
@@ -144,8 +153,13 @@ def lift_freeze(freeze: str) -> Call[Freeze]:
     return Call("POST", _path("freezes", freeze, "lift"), _whole)
 
 
-def next_fires(workflow: str, count: int = 10) -> Call[list[Forecast]]:
+def next_fires(workflow: str, count: int = 10) -> Call[list[TriggerFires]]:
     return Call("GET", _path("workflows", workflow, "next"), _items, {"count": count})
+
+
+def forecast(hours: int = 24, queue: str | None = None) -> Call[Forecast]:
+    """Planned starts, minute by minute, against the slots of live workers."""
+    return Call("GET", "/schedules/forecast", _whole, {"hours": hours, "queue": queue})
 
 
 def explain(
@@ -229,6 +243,41 @@ def read_ledger(
     """Every due time and what came of it, latest first."""
     query = {"workflow": workflow, "due_from": due_from, "due_to": due_to, "limit": limit, "cursor": cursor}
     return Call("GET", "/ledger", _whole, query)
+
+
+def list_calendars(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Calendar]]:
+    """The project's own, by name."""
+    return Call("GET", "/calendars", _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_calendar(calendar: str) -> Call[Calendar]:
+    """One of the project's own, or a built-in one such as ``holidays-de``."""
+    return Call("GET", _path("calendars", calendar), _whole)
+
+
+def list_calendar_days(calendar: str, first: str | None = None, last: str | None = None) -> Call[CalendarDays]:
+    """From ``first`` (today where it is absent) to ``last`` (a year later), as ``2026-12-24``."""
+    return Call("GET", _path("calendars", calendar, "days"), _whole, {"from": first, "to": last})
+
+
+def save_calendar(calendar: str, definition: Mapping[str, Any]) -> Call[Calendar]:
+    """Makes or replaces it, e.g. from ``{"kind": "dates", "dates": ["12-24"]}``."""
+    return Call("PUT", _path("calendars", calendar), _whole, json=dict(definition))
+
+
+def import_calendar(calendar: str, content: bytes, timezone: str = "UTC") -> Call[Calendar]:
+    """Makes or replaces it from an iCalendar text; ``timezone`` says whose days its instants in UTC have."""
+    query = {"timezone": timezone}
+    return Call("PUT", _path("calendars", calendar), _whole, query, content=content, content_type="text/calendar")
+
+
+def refresh_calendar(calendar: str) -> Call[Calendar]:
+    """Fetches a subscribed calendar now; ``error`` says what failed."""
+    return Call("POST", _path("calendars", calendar, "refresh"), _whole)
+
+
+def delete_calendar(calendar: str) -> Call[None]:
+    return Call("DELETE", _path("calendars", calendar), _whole)
 
 
 def list_workers() -> Call[list[Worker]]:

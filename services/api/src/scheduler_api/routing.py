@@ -74,6 +74,13 @@ class DirectRoute(GuardedRoute):
         return endpoint
 
 
+class AskingRoute(GuardedRoute):
+    """A POST that changes nothing: its question is too large for a query. Asked twice, it is answered twice, so an
+    idempotency key needs no keeping."""
+
+    keeps_key: ClassVar[bool] = True
+
+
 def _query_names(declaration: dict[str, Any]) -> frozenset[str]:
     return frozenset(given["name"] for given in declaration.get("parameters", ()) if given["in"] == "query")
 
@@ -84,6 +91,10 @@ def guarded_router(tag: str) -> APIRouter:
 
 def direct_router(tag: str) -> APIRouter:
     return APIRouter(prefix=API_PREFIX, tags=[tag], route_class=DirectRoute)
+
+
+def asking_router(tag: str) -> APIRouter:
+    return APIRouter(prefix=API_PREFIX, tags=[tag], route_class=AskingRoute)
 
 
 def public_router() -> APIRouter:

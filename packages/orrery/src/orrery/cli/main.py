@@ -16,11 +16,14 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
     backfills,
+    calendars,
     cron_comparison,
     crontabs,
     definitions,
+    forecast,
     freezes,
     logs,
+    plan,
     runs,
     schedules,
     servers,
@@ -36,6 +39,7 @@ from orrery.errors import OrreryError, Unauthorized
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Definitions": {
         "validate": definitions.validate,
+        "plan": plan.plan,
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
@@ -57,6 +61,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "Schedules": {
         "next": schedules.next_fires,
+        "forecast": forecast.forecast,
         "pause": schedules.pause,
         "resume": schedules.resume,
         "freeze": freezes.freeze,
@@ -64,6 +69,13 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "unfreeze": freezes.unfreeze,
         "backfill": backfills.backfill,
         "backfills": backfills.backfills,
+        "calendars list": calendars.list_calendars,
+        "calendars show": calendars.show,
+        "calendars set": calendars.set_calendar,
+        "calendars import": calendars.import_calendar,
+        "calendars subscribe": calendars.subscribe,
+        "calendars refresh": calendars.refresh,
+        "calendars delete": calendars.delete,
     },
     "Workers": {
         "workers": workers.workers,
@@ -81,14 +93,15 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
-OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
+OF_TWO_WORDS = {
+    "calendars": "Days on which triggers are skipped, or on which alone they fire.",
+    "import": "Takes over what other schedulers were told.",
+}
 """What the first words of commands with two words mean."""
 
 NOT_AVAILABLE = [
-    "plan",
     "approve",
     "reject",
-    "forecast",
     "events",
     "replay",
     "secrets",

@@ -39,8 +39,10 @@ from scheduler_application.schedule.calendar_book import CalendarBook
 from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
 from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.why import Explain
@@ -64,6 +66,7 @@ from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
 from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import DEADLINE_SECONDS, StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.probe import StoreProbe
@@ -122,6 +125,7 @@ class Adapters(containers.DeclarativeContainer):
     guard = S(StoreGuard, deadline_seconds=modes.provided["store_seconds"])
     store = S(SqlStore, gateways.database, guard)
     reader = S(SqlReader, gateways.database, guard)
+    forecasts = S(SqlForecasts, gateways.database, guard)
     logs = S(SqlLogStore, gateways.database, guard)
     store_probe = S(StoreProbe, gateways.database)
     publisher = gateways.transport.provided.publisher
@@ -172,6 +176,8 @@ class UseCases(containers.DeclarativeContainer):
     preview_schedule = F(PreviewSchedule, a.clock)
     next_fires = F(NextFires, a.store, a.reader, calendar_book, a.clock)
     plan_backfill = F(PlanBackfill, a.store, a.reader, engine, calendar_book, a.clock)
+    plan_workflow = F(PlanWorkflow, a.store, calendar_book, a.clock)
+    forecast_starts = S(ForecastStarts, a.forecasts, a.store, a.reader, calendar_book, a.clock)
     start_backfill = F(StartBackfill, a.store, a.reader, a.clock, a.ids, a.signals, plan_backfill)
     pause_backfill = F(PauseBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     resume_backfill = F(ResumeBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
