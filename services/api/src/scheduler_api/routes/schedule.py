@@ -47,7 +47,7 @@ _LEDGER = Query(
     CURSOR,
     text("workflow", "only this workflow's, by name or id"),
     instant("due_from", "due at this instant or later"),
-    instant("due_to", "due before this instant"),
+    instant("due_to", "due at this instant or earlier"),
 )
 _WHY = Query(
     text("workflow", "a workflow, by name or id"),
