@@ -7,14 +7,21 @@ from typing import Any
 
 from scheduler_api.dependencies import ApiServices
 from scheduler_application.actor import Actor
+from scheduler_application.alert.telling import Alerted
 from scheduler_application.errors import Conflict, InvalidCredential, NotFound, Rejected
+from scheduler_application.heartbeat.manage import NewAddress
+from scheduler_application.heartbeat.ping import PingCommand
 from scheduler_application.idempotency import StoredAnswer
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.logs import LogLine
 from scheduler_application.ports.reading import (
+    AlertFilter,
+    AlertView,
     BackfillView,
     CalendarView,
+    ExpectationView,
     FreezeView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -28,6 +35,9 @@ from scheduler_application.ports.reading import (
 from scheduler_application.run.logs import LogPage, ReadLogsCommand
 from scheduler_application.run.start import StartedRun, StartRunCommand
 from scheduler_application.schedule.backfill_plan import BackfillPreview
+from scheduler_application.schedule.calendars import CalendarDay, CalendarDays
+from scheduler_application.schedule.forecast import Forecast, MinuteLoad
+from scheduler_application.schedule.plan import Plan
 from scheduler_application.why import Explanation
 from scheduler_application.workflow.authoring import Deployment
 from scheduler_domain.ids import DEFAULT_PROJECT
@@ -40,6 +50,9 @@ TASK_RUN_ID = "01990000-0000-7000-8000-00000000000b"
 WORKER_ID = "01990000-0000-7000-8000-00000000000c"
 BACKFILL_ID = "01990000-0000-7000-8000-00000000000e"
 WORKFLOW_ID = "01990000-0000-7000-8000-00000000000d"
+ALERT_ID = "01990000-0000-7000-8000-00000000000e"
+HEARTBEAT_ID = "01990000-0000-7000-8000-00000000000f"
+TOKEN = "orh_" + "t" * 43
 
 
 def a_workflow(name: str = "nightly", **changed: Any) -> WorkflowView:
@@ -91,12 +104,49 @@ def a_task_run(**changed: Any) -> TaskRunView:
     return TaskRunView(id=TASK_RUN_ID, **{**values, **changed})
 
 
+def an_expectation() -> ExpectationView:
+    last = NOW - timedelta(days=1)
+    return ExpectationView(
+        ALERT_ID, "nightly", "by-six", "0 6 * * *", "UTC", "succeeded", None, NOW, last, "missed", None
+    )
+
+
+def a_heartbeat(**changed: Any) -> HeartbeatView:
+    values: dict[str, Any] = {"state": "up", "every": "1h", "schedule": None, "timezone": "UTC", "grace": "5m"}
+    values |= {"due_at": NOW, "down_at": NOW, "last_ping_at": NOW, "started_at": None, "took_ms": None}
+    values |= {"last_signal": "ping", "last_signal_at": NOW, "last_message": "", "message_truncated": False}
+    values |= {"created_at": NOW, "updated_at": NOW}
+    return HeartbeatView(id=HEARTBEAT_ID, name="backup", **{**values, **changed})
+
+
+def an_alert() -> AlertView:
+    key = "workflow/nightly/expect/by-six"
+    detail = {"state": "succeeded"}
+    return AlertView(
+        ALERT_ID, "expectation_missed", key, "nightly", None, "it did not run", detail, NOW, NOW, resolved_at=None
+    )
+
+
 def a_worker() -> WorkerView:
     return WorkerView(WORKER_ID, "w1", "active", ["default"], 4, 0, NOW, NOW + timedelta(seconds=15), "0.1.0")
 
 
 def a_line(number: int, text: str) -> LogLine:
     return LogLine(f"c{number}", "load", None, TASK_RUN_ID, 1, "stdout", NOW, text)
+
+
+def a_plan(**changed: Any) -> Plan:
+    values: dict[str, Any] = {"live_version": None, "version": 1, "creates_version": True, "enabled": True}
+    values |= {"unchanged": False, "planned_from": NOW, "planned_until": NOW + timedelta(days=30)}
+    values |= {"definition_total": 0, "definition": [], "triggers": []}
+    return Plan("nightly", **{**values, **changed})
+
+
+def a_forecast() -> Forecast:
+    """One start in the second of two minutes."""
+    peak = MinuteLoad(NOW + timedelta(minutes=1), 1, 0.5)
+    until = NOW + timedelta(minutes=2)
+    return Forecast(NOW, until, False, None, 4, 1, peak, [0, 1], [0.0, 0.5], [], 0, [], 0, [], 0)
 
 
 def a_backfill(**changed: Any) -> BackfillView:
@@ -181,6 +231,22 @@ class FakeReader:
     async def backfill(self, project: str, backfill_id: str) -> BackfillView | None:
         return a_backfill() if backfill_id == BACKFILL_ID else None
 
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        return [an_expectation()]
+
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        return Page([a_heartbeat()])
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None:
+        return a_heartbeat() if name == "backup" else None
+
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        self.asked.append(("alerts", (where, page)))
+        return Page([an_alert()], "more")
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None:
+        return an_alert() if alert_id == ALERT_ID else None
+
     async def workers(self) -> list[WorkerView]:
         return [a_worker()]
 
@@ -254,6 +320,20 @@ class FakeReadiness:
         return self.parts
 
 
+def _by_name(command: Any) -> Any:
+    name = command if isinstance(command, str) else command.name
+    return a_heartbeat() if name == "backup" else NotFound("there is no such heartbeat")
+
+
+def _rotate(command: Any) -> Any:
+    found = _by_name(command)
+    return found if isinstance(found, NotFound) else NewAddress(found, TOKEN)
+
+
+def _ping(command: PingCommand) -> Any:
+    return Alerted() if command.token == TOKEN else NotFound("there is no such heartbeat")
+
+
 def _authenticate(key: str) -> Any:
     if key != API_KEY:
         return InvalidCredential("the credential is not a valid API key")
@@ -304,13 +384,31 @@ class FakeUseCases:
             "resume_triggers": FakeUseCase([a_trigger()]),
             "preview_schedule": FakeUseCase([Fire(NOW, NOW.astimezone(UTC))]),
             "next_fires": FakeUseCase([(a_trigger(), [Fire(NOW, NOW)])]),
+            "plan_workflow": FakeUseCase(a_plan()),
+            "forecast_starts": FakeUseCase(a_forecast()),
             "plan_backfill": FakeUseCase(a_preview()),
             "start_backfill": FakeUseCase(a_backfill()),
             "pause_backfill": FakeUseCase(a_backfill(state="paused")),
             "resume_backfill": FakeUseCase(a_backfill()),
             "cancel_backfill": FakeUseCase(a_backfill(state="cancelling")),
             "explain": FakeUseCase(Explanation("it ran", [{"code": "fired", "text": "it ran"}])),
+            "save_calendar": FakeUseCase(a_calendar()),
+            "show_calendar": FakeUseCase(a_calendar()),
+            "show_calendar_days": FakeUseCase(
+                CalendarDays("closed", NOW.date(), NOW.date(), [CalendarDay(NOW.date(), "")])
+            ),
+            "delete_calendar": FakeUseCase(None),
+            "refresh_calendar": FakeUseCase(a_calendar()),
             "drain_worker": FakeUseCase(a_worker()),
+            "create_heartbeat": FakeUseCase(NewAddress(a_heartbeat(state="new"), TOKEN)),
+            "edit_heartbeat": FakeUseCase(_by_name),
+            "rotate_heartbeat": FakeUseCase(_rotate),
+            "delete_heartbeat": FakeUseCase(lambda c: None if c.name == "backup" else NotFound("no such heartbeat")),
+            "pause_heartbeat": FakeUseCase(_by_name),
+            "resume_heartbeat": FakeUseCase(_by_name),
+            "list_heartbeats": FakeUseCase(Page([a_heartbeat()])),
+            "show_heartbeat": FakeUseCase(_by_name),
+            "ping_heartbeat": FakeUseCase(_ping),
             "read_logs": FakeUseCase(_read_logs),
             "idempotency_keys": FakeKeys(),
         }

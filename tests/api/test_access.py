@@ -7,30 +7,33 @@ from fastapi.routing import APIRoute
 
 from scheduler_api.main import create_app
 from scheduler_api.routing import Access, check_access
-from tests.api.fakes import API_KEY, BACKFILL_ID, RUN_ID, TASK_RUN_ID, WORKER_ID, Installation
+from tests.api.fakes import ALERT_ID, API_KEY, BACKFILL_ID, RUN_ID, TASK_RUN_ID, TOKEN, WORKER_ID, Installation
 
 PUBLIC = {"/", "/livez", "/readyz", "/health", "/metrics"}
+BY_TOKEN = {"/heartbeat/{token}", "/heartbeat/{token}/start", "/heartbeat/{token}/fail"}
 RANDOM = "01990000-0000-7000-8000-0000000000ff"
 
 
-def _routes() -> list[tuple[str, str]]:
+def _routes(*access: Access) -> list[tuple[str, str]]:
+    """(method, address) of the routes with one of these kinds of access."""
     app = create_app(Installation().services)
     names = {"run": RUN_ID, "task_run": TASK_RUN_ID, "worker": WORKER_ID, "workflow": "nightly", "number": "1"}
-    names |= {"task": "load", "trigger": "manual", "freeze": RANDOM, "backfill": BACKFILL_ID}
+    names |= {"task": "load", "trigger": "manual", "freeze": RANDOM, "backfill": BACKFILL_ID, "calendar": "closed"}
+    names |= {"alert": ALERT_ID, "heartbeat": "backup", "token": TOKEN}
     return [
         (method, route.path.format(**names))
         for route in app.router.routes
-        if isinstance(route, APIRoute)
+        if isinstance(route, APIRoute) and getattr(route, "access", None) in access
         for method in sorted(route.methods or ())
     ]
 
 
-def test_only_these_routes_are_public() -> None:
+def test_only_these_routes_need_no_credential() -> None:
     app = create_app(Installation().services)
-    public = {
-        getattr(route, "path", "") for route in app.router.routes if getattr(route, "access", None) is Access.PUBLIC
-    }
-    assert public == PUBLIC
+    found: dict[Access, set[str]] = {access: set() for access in Access}
+    for route in app.router.routes:
+        found[getattr(route, "access")].add(getattr(route, "path", ""))  # noqa: B009 - not every route has one
+    assert (found[Access.PUBLIC], found[Access.UNGUESSABLE]) == (PUBLIC, BY_TOKEN)
 
 
 def test_a_route_that_does_not_declare_its_access_keeps_the_application_from_starting(app: FastAPI) -> None:
@@ -46,19 +49,36 @@ async def test_the_check_runs_when_the_application_starts(app: FastAPI) -> None:
             raise AssertionError("the application started")
 
 
-@pytest.mark.parametrize(("method", "path"), _routes())
-async def test_every_route_that_is_not_public_needs_a_credential(
+@pytest.mark.parametrize(("method", "path"), _routes(Access.PUBLIC, Access.UNGUESSABLE))
+async def test_who_has_the_address_of_a_public_route_or_a_token_needs_no_credential(
     stranger: httpx2.AsyncClient, method: str, path: str
 ) -> None:
+    assert (await stranger.request(method, path)).status_code == 200
+
+
+@pytest.mark.parametrize("bad", ["x", TOKEN + "x", TOKEN[:-1], TOKEN.upper(), "orh_" + "u" * 43, "a" * 2_000, API_KEY])
+@pytest.mark.parametrize("end", ["", "/start", "/fail"])
+async def test_any_other_token_names_nothing_in_the_same_words(
+    stranger: httpx2.AsyncClient, bad: str, end: str
+) -> None:
+    response = await stranger.post(f"/heartbeat/{bad}{end}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert response.json()["detail"] == "there is no such heartbeat"
+
+
+async def test_the_token_of_a_ping_opens_nothing_else(stranger: httpx2.AsyncClient) -> None:
+    response = await stranger.get("/api/v1/heartbeats", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (response.status_code, response.json()["code"]) == (401, "invalid_key")
+
+
+@pytest.mark.parametrize(("method", "path"), _routes(Access.CREDENTIAL))
+async def test_every_other_route_needs_a_credential(stranger: httpx2.AsyncClient, method: str, path: str) -> None:
     response = await stranger.request(method, path)
-    if path in PUBLIC:
-        assert response.status_code == 200
-        return
     assert (response.status_code, response.json()["code"]) == (401, "missing_credential")
     assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize(("method", "path"), [pair for pair in _routes() if pair[1] not in PUBLIC])
+@pytest.mark.parametrize(("method", "path"), _routes(Access.CREDENTIAL))
 async def test_every_guarded_route_refuses_a_wrong_key(stranger: httpx2.AsyncClient, method: str, path: str) -> None:
     response = await stranger.request(method, path, headers={"Authorization": "Bearer " + "x" * 60})
     assert (response.status_code, response.json()["code"]) == (401, "invalid_key")

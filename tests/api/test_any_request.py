@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler_api.main import create_app
-from tests.api.fakes import API_KEY, RUN_ID, Installation
+from tests.api.fakes import API_KEY, RUN_ID, TOKEN, Installation
 
 _APP = create_app(Installation().services)
 _TEMPLATES = sorted({route.path for route in _APP.router.routes if isinstance(route, APIRoute)} - {"/api/v1/stream"})
-_NAMES = st.sampled_from(["nightly", "unknown", RUN_ID, "..", "%00", "%ff", "a" * 300, "é", "-", "%F0%9F%92%A9"])
+_NAMES = st.sampled_from(
+    ["nightly", "unknown", RUN_ID, "backup", TOKEN, "..", "%00", "%ff", "a" * 300, "é", "-", "%F0%9F%92%A9"]
+)
 _METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 _QUERIES = st.text(st.sampled_from("abclimtcursor=&%0fF+;[]\"'<>-T:Z"), max_size=40)
 _BODIES = st.one_of(

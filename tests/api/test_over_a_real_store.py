@@ -117,6 +117,7 @@ async def test_every_reading_route_reads(api: httpx2.AsyncClient, world: World) 
         f"/runs/{run_id}/task-runs",
         "/schedules",
         "/schedules/preview?schedule=@daily&timezone=Europe/Berlin",
+        "/schedules/forecast?hours=168",
         "/ledger",
         "/ledger?workflow=nightly",
         "/why?workflow=nightly",
@@ -125,6 +126,17 @@ async def test_every_reading_route_reads(api: httpx2.AsyncClient, world: World) 
     ):
         response = await api.get(path)
         assert response.status_code == 200, (path, response.text)
+
+
+async def test_a_plan_reads_and_changes_nothing(api: httpx2.AsyncClient, world: World) -> None:
+    before = await contents(world)
+    changed = NIGHTLY.replace(b"30 2 * * *", b"30 4 * * *")
+    response = await api.post("/workflows:plan", content=changed, headers={**YAML, "Idempotency-Key": "k1"})
+    plan = response.json()
+    assert (response.status_code, plan["live_version"], plan["version"]) == (200, 1, 2)
+    assert sum(trigger["fires"]["appear_total"] for trigger in plan["triggers"]) == 30
+    assert (await api.post("/workflows:plan", content=NIGHTLY, headers=YAML)).json()["unchanged"] is True
+    assert await contents(world) == before
 
 
 async def test_pages_neither_repeat_nor_skip_a_run(api: httpx2.AsyncClient) -> None:

@@ -18,9 +18,9 @@ from scheduler_application.schedule.manage import PauseCommand
 from scheduler_application.why import WhyCommand
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_domain.errors import InvalidDefinition
+from tests.application.test_calendars_in_use import listed
 from tests.application.test_firing import HOUR, fire, timed
 from tests.application.test_leadership import campaign, end_of_lease
-from tests.support.calendars import Days
 from tests.support.flows import failure, flow, slots
 from tests.support.world import ACTOR, World
 
@@ -494,7 +494,7 @@ async def test_the_clock_fires_beside_a_backfill_and_its_overlap_does_not_count_
 
 
 async def test_days_that_a_calendar_leaves_out_get_no_run(world: World) -> None:
-    world.calendars.listed["holidays"] = Days([date(2026, 10, 31)])
+    await listed(world, "holidays", [date(2026, 10, 31)])
     await world.deploy(timed({"schedule": "0 6 * * *", "calendar": {"skip": "holidays"}}))
     command = ordered(hours=4 * 24, only_missing=True, max_parallel=9)
     preview = await world.plan_backfill.execute(command, ACTOR)
@@ -505,17 +505,17 @@ async def test_days_that_a_calendar_leaves_out_get_no_run(world: World) -> None:
 
 
 async def test_what_a_calendar_moves_is_started_where_it_is_moved_to(world: World) -> None:
-    world.calendars.listed["holidays"] = Days([date(2026, 10, 31)])
+    await listed(world, "holidays", [date(2026, 10, 31)])
     await world.deploy(timed({"schedule": "0 6 * * SAT", "calendar": {"skip": "holidays", "shift": "previous"}}))
     await finish(world, await backfill(world, ordered(hours=10 * 24)))
     assert await due(world) == ["24 06:00", "30 06:00"]
 
 
 async def test_a_calendar_that_is_gone_pauses_the_backfill(world: World) -> None:
-    world.calendars.listed["holidays"] = Days([date(2026, 10, 31)])
+    await listed(world, "holidays", [date(2026, 10, 31)])
     await world.deploy(timed({"schedule": "0 6 * * *", "calendar": {"skip": "holidays"}}))
     backfill_id = await backfill(world, hours=4 * 24)
-    del world.calendars.listed["holidays"]
+    await world.write("delete from calendars")
     await look(world)
     paused = await view(world, backfill_id)
     assert (paused.state, paused.reason) == (

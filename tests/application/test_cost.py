@@ -190,6 +190,8 @@ async def test_what_the_leader_looks_for_is_found_by_an_index_of_its_own(world: 
         "ix_runs_slot": """
             select id from runs where workflow_id = '00000000-0000-7000-8000-000000000001' and slot_key = ''
                 and finished_at is null and state = 'pending' order by id""",
+        "ix_expectations_due": f"""
+            select id from expectations where active and next_at is not null and next_at <= {moment}""",
     }
     for index, plan in zip(looks, await plans(world, *looks.values()), strict=True):
         assert index in plan, plan

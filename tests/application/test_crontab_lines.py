@@ -205,6 +205,7 @@ def test_an_anacrontab_has_periods_delays_and_jobs() -> None:
     [
         ("0 1 * * * root /bin/a b\n", "x", Form.SYSTEM),
         ("0 1 * * * php a.php\n", "x", Form.USER),
+        ("0 1 * * * mail -s x ada%hello\n", "x", Form.USER),
         ("0 1 * * * php a.php\n", "/etc/cron.d/x", Form.SYSTEM),
         ("0 1 * * * php a.php\n", "/etc/crontab", Form.SYSTEM),
         ("# m h dom mon dow user command\n0 1 * * * me a.php\n", "x", Form.SYSTEM),

@@ -70,6 +70,25 @@ async def test_a_moment_that_was_missed_skipped_or_paused_says_by_which_rule(wor
     ]
 
 
+async def test_a_missed_deadline_is_named_until_one_is_met(world: World) -> None:
+    await world.deploy(flow(expect={"by": "0 * * * *", "name": "hourly"}))
+    assert await codes(world, workflow="flow") == []
+    world.clock.advance(3_600)
+    await world.judge_deadlines.execute(await world.lead())
+    text = "hourly was missed: no run of flow had succeeded by 2026-11-02T10:00:00+00:00"
+    assert await why(world, workflow="flow") == [("expectation_missed", text)]
+    await world.start("flow")
+    world.clock.advance(60)
+    await world.work()
+    world.clock.advance(3_540)
+    await world.judge_deadlines.execute(await world.lead())
+    assert await codes(world, workflow="flow") == []
+    await world.write("update expectations set timezone = 'Gone/Zone'")
+    world.clock.advance(3_600)
+    await world.judge_deadlines.execute(await world.lead())
+    assert await codes(world, workflow="flow") == ["expectation_quarantined"]
+
+
 @pytest.mark.parametrize("standing", ["next", "paused", "quarantined", "disabled", "not_deployed", "late"])
 async def test_a_workflow_is_explained_as_it_stands(world: World, standing: str) -> None:
     await world.deploy(flow(triggers=[{"schedule": "0 * * * *", "name": "hourly"}]))

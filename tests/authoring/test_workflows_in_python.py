@@ -68,6 +68,16 @@ def test_arguments_become_needs_and_expressions() -> None:
     }
 
 
+def test_deadlines_pass_as_they_are() -> None:
+    by_six = {"by": "06:00", "timezone": "Europe/Berlin", "state": "finished"}
+
+    @workflow(name="punctual", expect=[by_six])
+    def punctual() -> None:
+        tidy()
+
+    assert definition_of(punctual)["expect"] == [by_six]
+
+
 def test_a_task_that_is_called_twice_gets_two_names() -> None:
     @workflow(name="twice")
     def twice() -> None:

@@ -47,7 +47,7 @@ def test_help_lists_every_command_that_there_is(orrery: CommandLine) -> None:
     assert finished.code == 0
     for commands in COMMANDS.values():
         assert all(f"  {name.split()[0]}: " in finished.out for name in commands)
-    assert "forecast" not in finished.out
+    assert "replay" not in finished.out
 
 
 def test_config_shows_every_setting_and_no_secret(orrery: CommandLine) -> None:

@@ -25,7 +25,7 @@ async def look(world: World, *names: str) -> tuple[dict[str, DayCalendar], Count
     """The calendars by name, and what they asked of the store."""
     keys = [CalendarKey(ACTOR.project, name) for name in names]
     with counting(world) as count:
-        found = await world.store.transact(lambda tx: world.calendar_book.calendars(tx, keys))
+        found = await world.store.transact(lambda tx: world.calendars.calendars(tx, keys))
     return {key.name: calendar for key, calendar in found.items()}, count
 
 
@@ -89,12 +89,12 @@ async def test_one_that_cannot_be_had_hinders_nobody_who_names_another(world: Wo
     found, _ = await look(world, "closed", "gone", "unknown", "Not a name", "\0")
     assert set(found) == {"closed"}
     with pytest.raises(NotFound) as refused:
-        await world.store.transact(lambda tx: world.calendar_book.calendar(tx, ACTOR.project, "unknown"))
+        await world.store.transact(lambda tx: world.calendars.calendar(tx, ACTOR.project, "unknown"))
     assert refused.value.code == "unknown_calendar"
 
 
 async def test_calendars_of_the_same_name_in_two_projects_are_two(world: World) -> None:
     await save(world, "closed", XMAS)
     own, others = CalendarKey(ACTOR.project, "closed"), CalendarKey(world.ids.new(), "closed")
-    found = await world.store.transact(lambda tx: world.calendar_book.calendars(tx, [own, others]))
+    found = await world.store.transact(lambda tx: world.calendars.calendars(tx, [own, others]))
     assert set(found) == {own}

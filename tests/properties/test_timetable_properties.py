@@ -1,10 +1,6 @@
 """Timetables against oracles that share no code with them: the main loop of Debian's daemon, and brute force."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from hypothesis import given, settings
@@ -15,122 +11,12 @@ from scheduler_domain.schedule.cron_parsing import parse_cron
 from scheduler_domain.schedule.cron_timetable import CronTimetable
 from scheduler_domain.schedule.fire_policy import MisfirePolicy
 from scheduler_domain.schedule.policies import DueDecision, decide_due
-from scheduler_domain.schedule.steps import Timetable
 from scheduler_domain.schedule.timetable import parse_timetable
+from tests.properties.clock_changes import EARLIEST, MINUTE, places, shown, until
+from tests.properties.cron_expressions import MINUTES, Expression, FieldText, early_expressions, expressions, fields
 
-MINUTE = timedelta(minutes=1)
 ZONES = sorted(available_timezones() - {"Factory", "localtime", "posixrules"})
 STEADY = ["UTC", "Asia/Kathmandu", "Etc/GMT-14"]
-EARLIEST, LATEST = datetime(1996, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class FieldText:
-    """One field as text, with the values that it means."""
-
-    text: str
-    values: frozenset[int]
-
-    @property
-    def starred(self) -> bool:
-        return self.text.startswith("*")
-
-
-@dataclass(frozen=True)
-class Expression:
-    minute: FieldText
-    hour: FieldText
-    day: FieldText
-    month: FieldText
-    weekday: FieldText
-
-    def __str__(self) -> str:
-        return " ".join(f.text for f in (self.minute, self.hour, self.day, self.month, self.weekday))
-
-    @property
-    def wildcard(self) -> bool:
-        return self.minute.starred or self.hour.starred
-
-    def matches(self, local: datetime) -> bool:
-        day = local.day in self.day.values
-        weekday = local.isoweekday() in self.weekday.values or (local.isoweekday() == 7 and 0 in self.weekday.values)
-        both = self.day.starred or self.weekday.starred
-        return (
-            local.minute in self.minute.values
-            and local.hour in self.hour.values
-            and local.month in self.month.values
-            and (day and weekday if both else day or weekday)
-        )
-
-
-@dataclass(frozen=True)
-class Range:
-    low: int
-    high: int
-
-    def of(self, text: str, first: int, last: int, step: int = 1) -> FieldText:
-        return FieldText(text, frozenset(range(first, last + 1, step)))
-
-    @property
-    def star(self) -> FieldText:
-        return self.of("*", self.low, self.high)
-
-
-MINUTES, HOURS, DAYS, MONTHS, WEEKDAYS = Range(0, 59), Range(0, 23), Range(1, 31), Range(1, 12), Range(0, 7)
-
-
-@st.composite
-def parts(draw: st.DrawFn, whole: Range, highest: int) -> FieldText:
-    first = draw(st.integers(whole.low, highest))
-    last = draw(st.integers(first, highest))
-    step = draw(st.integers(1, whole.high))
-    return draw(
-        st.sampled_from(
-            [
-                whole.of(str(first), first, first),
-                whole.of(f"{first}-{last}", first, last),
-                whole.of(f"{first}-{last}/{step}", first, last, step),
-                whole.of(f"*/{step}", whole.low, whole.high, step),
-            ]
-        )
-    )
-
-
-@st.composite
-def fields(draw: st.DrawFn, whole: Range, highest: int | None = None) -> FieldText:
-    if draw(st.booleans()):
-        return whole.star
-    chosen = draw(st.lists(parts(whole, highest or whole.high), min_size=1, max_size=3))
-    return FieldText(",".join(part.text for part in chosen), frozenset().union(*(part.values for part in chosen)))
-
-
-def expressions() -> st.SearchStrategy[Expression]:
-    return st.builds(Expression, fields(MINUTES), fields(HOURS), fields(DAYS), fields(MONTHS), fields(WEEKDAYS))
-
-
-def early_expressions() -> st.SearchStrategy[Expression]:
-    """Expressions that often name a time between midnight and four, where clocks change."""
-    return st.builds(
-        Expression, fields(MINUTES), fields(HOURS, 4), fields(DAYS), st.just(MONTHS.star), fields(WEEKDAYS)
-    )
-
-
-@cache
-def changes(zone: str) -> tuple[datetime, ...]:
-    """The instants, to twelve hours, around which the zone's offset changes."""
-    key = ZoneInfo(zone)
-    marks = [EARLIEST + timedelta(hours=12) * n for n in range(int((LATEST - EARLIEST) / timedelta(hours=12)))]
-    offsets = [mark.astimezone(key).utcoffset() for mark in marks]
-    return tuple(mark for mark, (one, other) in zip(marks, pairwise(offsets), strict=False) if one != other)
-
-
-@st.composite
-def zones_and_starts(draw: st.DrawFn) -> tuple[str, datetime]:
-    """A zone, and a whole minute within a day before one of its clock changes where it has any."""
-    zone = draw(st.sampled_from(ZONES))
-    near = changes(zone)
-    start = draw(st.sampled_from(near)) if near else EARLIEST
-    return zone, start - MINUTE * draw(st.integers(0, 1440))
 
 
 def daemon(expression: Expression, zone: ZoneInfo, start: datetime, minutes: int) -> list[datetime]:
@@ -139,53 +25,42 @@ def daemon(expression: Expression, zone: ZoneInfo, start: datetime, minutes: int
     It compares the minute that the clock shows with the one after the last that it worked on. One difference: a jump of
     exactly three hours, which the daemon's off-by-one takes for a correction, is caught up.
     """
-    virtual = local_minute(start, zone)
+    virtual = shown(start, zone)
     found = []
     for n in range(1, minutes + 1):
         instant = start + MINUTE * n
-        shown = local_minute(instant, zone)
-        jump = (shown - virtual) // MINUTE
+        local = shown(instant, zone)
+        jump = (local - virtual) // MINUTE
         if jump == 1 or jump > 3 * 60 + 1 or jump <= -3 * 60:
-            due = expression.matches(shown)
-            virtual = shown
+            due = expression.matches(local)
+            virtual = local
         elif jump > 0:
             caught_up = [virtual + MINUTE * k for k in range(1, jump + 1)]
-            due = expression.matches(shown) if expression.wildcard else any(map(expression.matches, caught_up))
-            virtual = shown
+            due = expression.matches(local) if expression.wildcard else any(map(expression.matches, caught_up))
+            virtual = local
         else:
-            due = expression.wildcard and expression.matches(shown)
+            due = expression.wildcard and expression.matches(local)
         if due:
             found.append(instant)
     return found
 
 
-def local_minute(instant: datetime, zone: ZoneInfo) -> datetime:
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def until(timetable: Timetable, start: datetime, end: datetime) -> Iterator[datetime]:
-    moment = timetable.next_after(start)
-    while moment is not None and moment <= end:
-        yield moment
-        moment = timetable.next_after(moment)
-
-
-def cron(expression: Expression | str, zone: str) -> CronTimetable | None:
+def cron(expression: Expression | str, zone: ZoneInfo) -> CronTimetable | None:
     try:
-        return CronTimetable(parse_cron(str(expression)), ZoneInfo(zone))
+        return CronTimetable(parse_cron(str(expression)), zone)
     except InvalidDefinition as invalid:
         assert [problem.code for problem in invalid.problems] == ["never_fires"]
         return None
 
 
 @settings(max_examples=250, deadline=None)
-@given(early_expressions(), zones_and_starts())
+@given(early_expressions(), places(zones=ZONES))
 def test_cron_starts_what_debians_daemon_starts_around_a_clock_change(
-    expression: Expression, place: tuple[str, datetime]
+    expression: Expression, place: tuple[ZoneInfo, datetime]
 ) -> None:
     zone, start = place
     timetable = cron(expression, zone)
-    expected = daemon(expression, ZoneInfo(zone), start, 2 * 1440)
+    expected = daemon(expression, zone, start, 2 * 1440)
     assert list(until(timetable, start, start + MINUTE * 2 * 1440) if timetable else ()) == expected
 
 
@@ -193,17 +68,17 @@ def test_cron_starts_what_debians_daemon_starts_around_a_clock_change(
 @given(expressions(), st.sampled_from(STEADY), st.datetimes(datetime(1996, 1, 1), datetime(2036, 1, 1)))
 def test_cron_agrees_with_a_scan_of_every_minute(expression: Expression, zone: str, begin: datetime) -> None:
     start = begin.replace(second=0, microsecond=0, tzinfo=UTC)
-    timetable = cron(expression, zone)
     key = ZoneInfo(zone)
+    timetable = cron(expression, key)
     minutes = (start + MINUTE * n for n in range(1, 10 * 1440 + 1))
     expected = [minute for minute in minutes if expression.matches(minute.astimezone(key))]
     assert list(until(timetable, start, start + MINUTE * 10 * 1440) if timetable else ()) == expected
 
 
 @settings(max_examples=40, deadline=None)
-@given(fields(MINUTES), fields(MINUTES), zones_and_starts())
+@given(fields(MINUTES), fields(MINUTES), places(zones=ZONES))
 def test_seconds_of_a_wildcard_agree_with_a_scan_of_every_second(
-    second: FieldText, minute: FieldText, place: tuple[str, datetime]
+    second: FieldText, minute: FieldText, place: tuple[ZoneInfo, datetime]
 ) -> None:
     zone, start = place
     timetable = cron(f"{second.text} {minute.text} * * * *", zone)
@@ -216,9 +91,9 @@ def test_seconds_of_a_wildcard_agree_with_a_scan_of_every_second(
 
 
 @settings(max_examples=300, deadline=None)
-@given(expressions(), zones_and_starts(), st.timedeltas(timedelta(), timedelta(days=1)), st.floats(0, 1))
+@given(expressions(), places(zones=ZONES), st.timedeltas(timedelta(), timedelta(days=1)), st.floats(0, 1))
 def test_a_due_time_is_later_and_stays_the_next_until_it_comes(
-    expression: Expression, place: tuple[str, datetime], more: timedelta, share: float
+    expression: Expression, place: tuple[ZoneInfo, datetime], more: timedelta, share: float
 ) -> None:
     zone, start = place
     timetable = cron(expression, zone)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scheduler_application.alert.judge import JudgeDeadlines
 from scheduler_application.errors import Unavailable
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.ports.rows import WorkerRow
@@ -19,6 +20,7 @@ from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
 from scheduler_application.schedule.backfill_plan import BackfillCommand
 from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
+from scheduler_application.schedule.calendars import SaveCalendarCommand
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
@@ -27,6 +29,7 @@ from scheduler_dispatcher.loops import Dispatcher
 from scheduler_dispatcher.main import run
 from scheduler_dispatcher.supervisor import STEP_SECONDS, DutyOverrun
 from scheduler_domain.run.outcome import Failed, TaskError
+from scheduler_infrastructure.persistence.columns import instant_to_text
 from scheduler_infrastructure.telemetry.untraced import Untraced
 from tests.services.stage import ONE_TASK, Stage
 from tests.support.observed_store import ObservedStore
@@ -55,6 +58,7 @@ class Running:
             backfills=AdvanceBackfills(
                 store, engine, world.calendars, clock, says, metrics, Untraced(), StopRuns(store, engine, clock, says)
             ),
+            judge=JudgeDeadlines(store, world.ids, clock, says, metrics),
             next_due=NextDue(store),
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
@@ -124,6 +128,32 @@ async def test_a_schedule_fires_the_moment_it_is_due(stage: Stage) -> None:
     assert (await stage.world.rows("select outcome from ledger"))[0]["outcome"] == "fired"
 
 
+async def test_a_deadline_is_judged_the_moment_it_comes(stage: Stage) -> None:
+    async def has_alert() -> bool:
+        return bool(await stage.world.rows("select id from alerts"))
+
+    async with dispatching(stage) as running:
+        await running.leads()
+        await stage.world.deploy({**ONE_TASK, "expect": {"by": "* * * * *"}})
+        await _turn(stage, running, has_alert, 61)
+        (row,) = await stage.world.rows("select deadline_at from alerts")
+        assert stage.clock.now() - row["deadline_at"] < timedelta(milliseconds=5)
+
+
+async def test_a_calendar_is_read_again_soon_after_it_is_due(stage: Stage) -> None:
+    text = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nEND:VCALENDAR\n"
+    await stage.world.save_calendar.execute(SaveCalendarCommand("fairs", {"kind": "ics", "content": text}), ACTOR)
+    async with dispatching(stage) as running:
+        await running.leads()
+        due_at = stage.clock.now() + timedelta(seconds=20)
+        await stage.world.write("update calendars set refresh_at = $1, error = 'old'", instant_to_text(due_at))
+
+        async def is_read() -> bool:
+            return (await stage.world.rows("select error from calendars"))[0]["error"] is None
+
+        assert 20 <= await _turn(stage, running, is_read, 31) <= 30
+
+
 async def _has_runs(stage: Stage, number: int) -> bool:
     return await _runs(stage) >= number
 
@@ -140,7 +170,7 @@ async def test_an_idle_leader_does_not_poll(stage: Stage) -> None:
             elapsed += max(step, 0.0)
             stage.clock.advance(step)
             await running.store.settled()
-        # 30 renewals, 12 looks of four transactions, 12 of the relay, 12 for backfills, 15 of recovery, 6 of the
+        # 30 renewals, 12 looks of five transactions, 12 of the relay, 12 for backfills, 15 of recovery, 6 of the
         # watchdog.
         assert running.store.transactions - before < 140
 

@@ -2,12 +2,13 @@
 workers."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from scheduler_application.run.claim import ClaimedTask
+from scheduler_application.schedule.calendars import SaveCalendarCommand
 from scheduler_domain.run.outcome import Failed, Outcome, Succeeded, TaskError
-from tests.support.world import World
+from tests.support.world import ACTOR, World
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -36,6 +37,12 @@ def failure(exit_code: int = 1, *, retryable: bool = True) -> Failed:
 def results(**outcomes: Outcome) -> Callable[[ClaimedTask], Outcome]:
     """For `World.work`: outcomes by task, success for all others."""
     return lambda claimed: outcomes.get(claimed.row.task, Succeeded())
+
+
+async def list_days(world: World, calendar: str, *days: date) -> None:
+    """Makes a calendar of the project that has these days."""
+    definition = {"kind": "dates", "dates": [day.isoformat() for day in days]}
+    await world.save_calendar.execute(SaveCalendarCommand(calendar, definition), ACTOR)
 
 
 async def lose(world: World, worker_id: str) -> None:

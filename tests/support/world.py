@@ -13,6 +13,17 @@ import msgspec
 
 from scheduler_application.access import Authenticate, EnsureAdmin
 from scheduler_application.actor import Actor
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.paging import PageRequest
@@ -49,8 +60,10 @@ from scheduler_application.schedule.calendar_book import CalendarBook
 from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
 from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.why import Explain
 from scheduler_application.worker.manage import DrainWorker
@@ -75,6 +88,7 @@ from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
 from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import Connection, both, make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.reader import SqlReader
@@ -147,6 +161,8 @@ class World:
         self.resume_backfill = ResumeBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.cancel_backfill = CancelBackfill(store, reader, clock, hub.signals, self.stop_runs)
         self.next_fires = NextFires(store, reader, self.calendars, clock)
+        self.plan_workflow = PlanWorkflow(store, self.calendars, clock)
+        self.forecast_starts = ForecastStarts(SqlForecasts(self.database, guard), store, reader, self.calendars, clock)
         self.calendar_texts = texts = CalendarTexts(self.feeds, IcsProcess())
         self.save_calendar = SaveCalendar(store, reader, clock, ids, holidays, self.feeds, texts)
         self.show_calendar = ShowCalendar(reader, holidays)
@@ -155,6 +171,15 @@ class World:
         self.refresh_calendar = RefreshCalendar(store, reader, clock, texts)
         self.refresh_due_calendars = RefreshDueCalendars(store, clock, texts)
         self.explain = Explain(reader, clock)
+        self.create_heartbeat = CreateHeartbeat(store, reader, clock, ids, hub.signals)
+        self.edit_heartbeat = EditHeartbeat(store, reader, clock, hub.signals)
+        self.rotate_heartbeat = RotateHeartbeat(store, reader, clock)
+        self.delete_heartbeat = DeleteHeartbeat(store, clock)
+        self.pause_heartbeat = PauseHeartbeat(store, reader, clock, hub.signals)
+        self.resume_heartbeat = ResumeHeartbeat(store, reader, clock, hub.signals)
+        self.list_heartbeats = ListHeartbeats(reader, clock)
+        self.show_heartbeat = ShowHeartbeat(reader, clock)
+        self.ping_heartbeat = PingHeartbeat(store, clock, ids, says, metrics)
         self.drain_worker = DrainWorker(store, reader, hub.signals)
         self.register_worker = RegisterWorker(store, 15.0)
         self.heartbeat = Heartbeat(store, 15.0)
@@ -167,6 +192,7 @@ class World:
         self.advance_backfills = AdvanceBackfills(
             store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs
         )
+        self.judge_deadlines = JudgeDeadlines(store, ids, clock, says, metrics)
         self.next_due = NextDue(store)
         self.wake_due_tasks = WakeDueTasks(store, engine, clock, says)
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)

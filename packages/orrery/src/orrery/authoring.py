@@ -167,17 +167,23 @@ def workflow(
     *,
     name: str,
     triggers: Sequence[Mapping[str, Any]] = (),
+    expect: Sequence[Mapping[str, Any]] = (),
     description: str | None = None,
     concurrency: Mapping[str, Any] | None = None,
     timeout: str | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]:
-    """Makes a function a workflow; its parameters become the inputs, its docstring the description."""
+    """Makes a function a workflow; its parameters become the inputs, its docstring the description.
+
+    ``expect`` has the deadlines by which a run must have come to something, such as
+    ``{"by": "06:00", "timezone": "Europe/Berlin", "state": "succeeded"}``.
+    """
 
     def make(function: Callable[P, R]) -> Workflow[P, R]:
         options = {
             "description": description or inspect.getdoc(function),
             "triggers": [dict(trigger) for trigger in triggers],
+            "expect": [dict(deadline) for deadline in expect],
             "concurrency": concurrency,
             "timeout": timeout,
             "defaults": defaults,

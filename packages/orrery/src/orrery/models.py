@@ -172,16 +172,233 @@ class Fire(TypedDict):
     note: str | None
 
 
-class Forecast(TypedDict):
+class TriggerFires(TypedDict):
     """What a trigger of the clock will do next."""
 
     trigger: Trigger
     fires: list[Fire]
 
 
+class FireTime(TypedDict):
+    at: str
+    local: str
+
+
+class MovedFire(TypedDict):
+    before: FireTime
+    after: FireTime
+
+
+class DayChanges(TypedDict):
+    day: str
+    appear: int
+    vanish: int
+    move: int
+
+
+class FireChanges(TypedDict):
+    """The lists have the first 50 of each sort, the totals count all."""
+
+    until: str
+    unchanged: int
+    appear_total: int
+    vanish_total: int
+    move_total: int
+    appear: list[FireTime]
+    vanish: list[FireTime]
+    move: list[MovedFire]
+    days: list[DayChanges]
+
+
+class TriggerPlan(TypedDict):
+    """``change`` is added, removed, or ``None`` for a trigger that stays."""
+
+    trigger: str
+    change: str | None
+    paused: bool
+    fires: FireChanges
+    truncated: bool
+    note: str | None
+
+
+class DefinitionChange(TypedDict):
+    """``change`` is added, removed or changed; ``before`` and ``after`` are JSON text."""
+
+    path: list[str]
+    change: str
+    before: str | None
+    after: str | None
+
+
+class Plan(TypedDict):
+    """What a deploy would change."""
+
+    workflow: str
+    live_version: int | None
+    version: int
+    creates_version: bool
+    enabled: bool
+    unchanged: bool
+    planned_from: str
+    planned_until: str
+    definition_total: int
+    definition: list[DefinitionChange]
+    triggers: list[TriggerPlan]
+
+
+class MinuteLoad(TypedDict):
+    at: str
+    starts: int
+    busy: float
+
+
+class QueueForecast(TypedDict):
+    queue: str
+    slots: int
+    starts: int
+    peak: MinuteLoad
+    crowded: int
+
+
+class Advice(TypedDict):
+    """``change`` has the keys of the trigger to change; ``peak_after`` the most starts in one minute once it and all
+    before it are followed."""
+
+    workflow: str
+    trigger: str
+    expression: str
+    change: dict[str, str]
+    crowded_starts: int
+    peak_after: int
+
+
+class Forecast(TypedDict):
+    """Planned starts against slots: one entry of ``starts`` and ``busy`` a minute from ``planned_from`` on."""
+
+    planned_from: str
+    planned_until: str
+    truncated: bool
+    queue: str | None
+    slots: int
+    total: int
+    peak: MinuteLoad | None
+    starts: list[int]
+    busy: list[float]
+    queues: list[QueueForecast]
+    crowded_total: int
+    crowded: list[MinuteLoad]
+    advice_total: int
+    advice: list[Advice]
+    without_history: int
+
+
+class LedgerRow(TypedDict):
+    """One due time and what came of it: ``outcome`` is fired, skipped or missed, by ``rule``."""
+
+    trigger_id: str
+    workflow: str
+    trigger: str
+    due_at: str
+    outcome: str
+    rule: str
+    run_id: str | None
+    decided_at: str
+
+
+class Calendar(TypedDict):
+    """``definition`` is as it was given, without the text of a file. ``error``: why it could not be fetched again; then
+    the last good days stay."""
+
+    name: str
+    kind: str
+    definition: dict[str, Any]
+    built_in: bool
+    version: int
+    days_first: str | None
+    days_last: str | None
+    fetched_at: str | None
+    refresh_at: str | None
+    error: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class CalendarDay(TypedDict):
+    day: str
+    name: str
+
+
+class CalendarDays(TypedDict):
+    calendar: str
+    first: str
+    last: str
+    items: list[CalendarDay]
+
+
 class Explanation(TypedDict):
     summary: str
     facts: list[dict[str, Any]]
+
+
+class Expectation(TypedDict):
+    """A live deadline of a workflow; ``last_result`` is what the last one came to: ``met`` or ``missed``."""
+
+    id: str
+    workflow: str
+    name: str
+    expression: str
+    timezone: str
+    state: str
+    within_seconds: int | None
+    next_at: str | None
+    last_at: str | None
+    last_result: str | None
+    error: str | None
+
+
+class Alert(TypedDict):
+    """Open while ``resolved_at`` is ``None``; ``key`` says what it is about, the same from alert to alert."""
+
+    id: str
+    kind: str
+    key: str
+    workflow: str | None
+    heartbeat: str | None
+    message: str
+    detail: dict[str, Any]
+    deadline_at: str
+    at: str
+    resolved_at: str | None
+
+
+class Heartbeat(TypedDict):
+    """A job that lives elsewhere: ``new``, ``up``, ``late``, ``down`` or ``paused``."""
+
+    id: str
+    name: str
+    state: str
+    every: str | None
+    schedule: str | None
+    timezone: str
+    grace: str
+    due_at: str
+    down_at: str | None
+    last_ping_at: str | None
+    started_at: str | None
+    took_ms: int | None
+    last_signal: str | None
+    last_signal_at: str | None
+    last_message: str | None
+    message_truncated: bool
+    created_at: str
+    updated_at: str
+
+
+class HeartbeatAddress(TypedDict):
+    """``ping_path`` is shown once: it is ``None`` where the first answer was lost."""
+
+    heartbeat: Heartbeat
+    ping_path: str | None
 
 
 class Worker(TypedDict):

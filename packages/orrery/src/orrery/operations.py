@@ -6,19 +6,28 @@ from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from orrery.models import (
+    Alert,
     Backfill,
     BackfillPreview,
+    Calendar,
+    CalendarDays,
     Deployment,
+    Expectation,
     Explanation,
     Fire,
     Forecast,
     Freeze,
+    Heartbeat,
+    HeartbeatAddress,
+    LedgerRow,
     LogPage,
     PageOf,
+    Plan,
     Queue,
     Run,
     StartedRun,
     Trigger,
+    TriggerFires,
     Version,
     Worker,
     Workflow,
@@ -58,6 +67,11 @@ def deploy(document: bytes, media_type: str, source: str | None = None) -> Call[
     """Saves a document and makes it live. ``source`` is the folder of its code as the server's machine sees it."""
     query = {"deploy": True, "source": source}
     return Call("POST", "/workflows", _whole, query, content=document, content_type=media_type)
+
+
+def plan(document: bytes, media_type: str, source: str | None = None) -> Call[Plan]:
+    """What `deploy` would change; changes nothing."""
+    return Call("POST", "/workflows:plan", _whole, {"source": source}, content=document, content_type=media_type)
 
 
 def undeploy(workflow: str) -> Call[Workflow]:
@@ -143,8 +157,13 @@ def lift_freeze(freeze: str) -> Call[Freeze]:
     return Call("POST", _path("freezes", freeze, "lift"), _whole)
 
 
-def next_fires(workflow: str, count: int = 10) -> Call[list[Forecast]]:
+def next_fires(workflow: str, count: int = 10) -> Call[list[TriggerFires]]:
     return Call("GET", _path("workflows", workflow, "next"), _items, {"count": count})
+
+
+def forecast(hours: int = 24, queue: str | None = None) -> Call[Forecast]:
+    """Planned starts, minute by minute, against the slots of live workers."""
+    return Call("GET", "/schedules/forecast", _whole, {"hours": hours, "queue": queue})
 
 
 def explain(
@@ -216,6 +235,108 @@ def resume_backfill(backfill: str) -> Call[Backfill]:
 
 def cancel_backfill(backfill: str) -> Call[Backfill]:
     return Call("POST", _path("backfills", backfill, "cancel"), _whole)
+
+
+def read_ledger(
+    workflow: str | None = None,
+    due_from: str | None = None,
+    due_to: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[PageOf[LedgerRow]]:
+    """Every due time and what came of it, latest first."""
+    query = {"workflow": workflow, "due_from": due_from, "due_to": due_to, "limit": limit, "cursor": cursor}
+    return Call("GET", "/ledger", _whole, query)
+
+
+def list_calendars(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Calendar]]:
+    """The project's own, by name."""
+    return Call("GET", "/calendars", _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_calendar(calendar: str) -> Call[Calendar]:
+    """One of the project's own, or a built-in one such as ``holidays-de``."""
+    return Call("GET", _path("calendars", calendar), _whole)
+
+
+def list_calendar_days(calendar: str, first: str | None = None, last: str | None = None) -> Call[CalendarDays]:
+    """From ``first`` (today where it is absent) to ``last`` (a year later), as ``2026-12-24``."""
+    return Call("GET", _path("calendars", calendar, "days"), _whole, {"from": first, "to": last})
+
+
+def save_calendar(calendar: str, definition: Mapping[str, Any]) -> Call[Calendar]:
+    """Makes or replaces it, e.g. from ``{"kind": "dates", "dates": ["12-24"]}``."""
+    return Call("PUT", _path("calendars", calendar), _whole, json=dict(definition))
+
+
+def import_calendar(calendar: str, content: bytes, timezone: str = "UTC") -> Call[Calendar]:
+    """Makes or replaces it from an iCalendar text; ``timezone`` says whose days its instants in UTC have."""
+    query = {"timezone": timezone}
+    return Call("PUT", _path("calendars", calendar), _whole, query, content=content, content_type="text/calendar")
+
+
+def refresh_calendar(calendar: str) -> Call[Calendar]:
+    """Fetches a subscribed calendar now; ``error`` says what failed."""
+    return Call("POST", _path("calendars", calendar, "refresh"), _whole)
+
+
+def delete_calendar(calendar: str) -> Call[None]:
+    return Call("DELETE", _path("calendars", calendar), _whole)
+
+
+def list_expectations(workflow: str) -> Call[list[Expectation]]:
+    return Call("GET", _path("workflows", workflow, "expectations"), _items)
+
+
+def list_alerts(
+    kind: str | None = None,
+    is_open: bool | None = None,
+    workflow: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Call[PageOf[Alert]]:
+    """Newest first; ``is_open`` is false for those that are resolved."""
+    query = {"kind": kind, "open": is_open, "workflow": workflow, "limit": limit, "cursor": cursor}
+    return Call("GET", "/alerts", _whole, query)
+
+
+def get_alert(alert: str) -> Call[Alert]:
+    return Call("GET", _path("alerts", alert), _whole)
+
+
+def create_heartbeat(name: str, settings: Mapping[str, str]) -> Call[HeartbeatAddress]:
+    """``settings`` has ``every`` or ``schedule`` (with ``timezone``), and ``grace``."""
+    return Call("POST", "/heartbeats", _whole, json={"name": name, **settings})
+
+
+def edit_heartbeat(name: str, settings: Mapping[str, str]) -> Call[Heartbeat]:
+    """Replaces all settings."""
+    return Call("PUT", _path("heartbeats", name), _whole, json=dict(settings))
+
+
+def list_heartbeats(limit: int = 50, cursor: str | None = None) -> Call[PageOf[Heartbeat]]:
+    return Call("GET", "/heartbeats", _whole, {"limit": limit, "cursor": cursor})
+
+
+def get_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("GET", _path("heartbeats", name), _whole)
+
+
+def delete_heartbeat(name: str) -> Call[None]:
+    return Call("DELETE", _path("heartbeats", name), _whole)
+
+
+def pause_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("POST", _path("heartbeats", name, "pause"), _whole)
+
+
+def resume_heartbeat(name: str) -> Call[Heartbeat]:
+    return Call("POST", _path("heartbeats", name, "resume"), _whole)
+
+
+def rotate_heartbeat(name: str) -> Call[HeartbeatAddress]:
+    """Another ping address; the one before is dead from now on."""
+    return Call("POST", _path("heartbeats", name, "rotate"), _whole)
 
 
 def list_workers() -> Call[list[Worker]]:

@@ -13,8 +13,10 @@ from scheduler_application.ports.time import Clock
 from scheduler_application.why_due import NEAR, fact, ledger_fact, moment_fact, trigger_fact
 from scheduler_application.workflow.authoring import seen
 from scheduler_domain.run.states import FINAL_RUN_STATES, RunState, TaskState
+from scheduler_domain.schedule.deadlines import Verdict
 
 LEDGER_ROWS = 10
+_CAME_TO = {"succeeded": "succeeded", "finished": "finished", "started": "been started"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Explain:
             standing = [
                 trigger_fact(one, freezes.get(one.frozen_by or ""), now) for one in sorted(triggers, key=_by_hand)
             ]
-            facts = _standing(workflow) + standing + facts
+            facts = _standing(workflow) + await self._missed_deadlines(workflow, actor) + standing + facts
         return _explained(facts, f"nothing is known of {workflow.name}: it has no trigger and was never due")
 
     async def _freezes(self, triggers: Sequence[TriggerView], actor: Actor) -> dict[str, FreezeView]:
@@ -82,6 +84,19 @@ class Explain:
             if freeze is not None and freeze.lifted_at is None:
                 found[freeze.id] = freeze
         return found
+
+    async def _missed_deadlines(self, workflow: WorkflowView, actor: Actor) -> list[dict[str, Any]]:
+        """What was expected of the workflow by its last deadlines and did not happen."""
+        facts = []
+        for one in await self._reader.expectations(actor.project, workflow.id):
+            if one.error is not None:
+                text = f"the deadlines of {one.name} cannot be judged: {one.error}"
+                facts.append(fact("expectation_quarantined", text, expectation=one.name))
+            elif one.last_at is not None and one.last_result == Verdict.MISSED:
+                by = one.last_at.isoformat()
+                text = f"{one.name} was missed: no run of {workflow.name} had {_CAME_TO[one.state]} by {by}"
+                facts.append(fact("expectation_missed", text, expectation=one.name, by=by))
+        return facts
 
     async def _run(self, run_id: str, task: str | None, actor: Actor) -> Explanation:
         run = await self._reader.run(actor.project, run_id)

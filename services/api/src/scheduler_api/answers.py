@@ -26,5 +26,17 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return Response(_encoder.encode(value), status, headers, media_type=JSON_TYPE)
 
 
+class ShownOnce(Response):
+    """An answer that holds a secret; ``kept`` is the answer without it, for whoever sends the request again."""
+
+    kept: bytes
+
+
+def answer_shown_once(value: Any, kept: Any, status: int, headers: Mapping[str, str] | None = None) -> ShownOnce:
+    response = ShownOnce(_encoder.encode(value), status, headers, media_type=JSON_TYPE)
+    response.kept = _encoder.encode(kept)
+    return response
+
+
 def nothing() -> Response:
     return Response(status_code=204)

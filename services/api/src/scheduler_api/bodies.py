@@ -1,17 +1,14 @@
 """Bodies of requests: which parser the content type chooses, and the check against a model, all errors at once."""
 
 import asyncio
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from scheduler_api.errors import Refused, refused
 from scheduler_api.instants import INSTANT_EXPECTED
 from scheduler_api.parsing import DOCUMENT_LIMITS, REQUEST_LIMITS, JsonLimits, parse_json, parse_object
-from scheduler_api.query import WrongValue, read_instant
 from scheduler_domain.errors import Problem
 
 JSON_TYPE = "application/json"
@@ -28,8 +25,6 @@ _READ_ONLY = frozenset({
 M = TypeVar("M", bound="Body")
 
 _CODES = {
-    "instant": ("invalid_instant", "expected an instant with an offset, like 2026-03-29T01:00:00Z"),
-    "datetime_type": ("string_expected", "expected an instant with an offset, like 2026-03-29T01:00:00Z"),
     "int_type": ("integer_expected", "expected an integer"),
     "int_from_float": ("integer_expected", "expected an integer"),
     "bool_type": ("boolean_expected", "expected true or false"),
@@ -47,17 +42,6 @@ _CODES = {
     "less_than_equal": ("number_out_of_range", "must be at most"),
     "invalid_instant": ("invalid_instant", INSTANT_EXPECTED),
 }
-
-
-def _read_instant(value: Any) -> Any:
-    try:
-        return read_instant(value) if isinstance(value, str) else value
-    except WrongValue as error:
-        raise PydanticCustomError("instant", "not an instant") from error
-
-
-Instant = Annotated[datetime, BeforeValidator(_read_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
-"""An instant with its offset, in UTC afterwards."""
 
 
 class Body(BaseModel):

@@ -12,6 +12,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scheduler_api.answers import ShownOnce
 from scheduler_api.bodies import JSON_TYPE, read_body
 from scheduler_api.dependencies import use_cases_of
 from scheduler_api.errors import Refused, describe
@@ -62,7 +63,9 @@ async def once(
             await keys.abandon(actor, key, route)
         raise
     try:
-        await keys.finish(actor, key, route, response.status_code, bytes(response.body))
+        # A secret that is shown once is not kept, and so not shown again.
+        kept = response.kept if isinstance(response, ShownOnce) else bytes(response.body)
+        await keys.finish(actor, key, route, response.status_code, kept)
     except Unavailable as error:
         log.warning("the answer to an idempotency key could not be kept", reason=str(error))
     return response

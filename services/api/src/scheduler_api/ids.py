@@ -24,6 +24,10 @@ def backfill_id_of(text: str) -> str:
     return _canonical(text, "backfill")
 
 
+def alert_id_of(text: str) -> str:
+    return _canonical(text, "alert")
+
+
 def _canonical(text: str, noun: str) -> str:
     found = canonical_uuid(text)
     if found is None:

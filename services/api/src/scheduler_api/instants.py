@@ -4,13 +4,13 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 INSTANT_EXPECTED = "expected an instant with an offset, like 2026-03-29T01:00:00Z, from 1970 to 2199"
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)")
-_YEARS = range(1970, 2200)
+YEARS = range(1970, 2200)
 
 
 def parse_instant(text: str) -> datetime | None:
@@ -21,7 +21,7 @@ def parse_instant(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.astimezone(UTC) if moment.year in _YEARS else None
+    return moment.astimezone(UTC) if moment.year in YEARS else None
 
 
 def _read(value: Any) -> datetime:
@@ -33,5 +33,5 @@ def _read(value: Any) -> datetime:
     return moment
 
 
-BodyInstant = Annotated[datetime, BeforeValidator(_read)]
+BodyInstant = Annotated[datetime, BeforeValidator(_read), WithJsonSchema({"type": "string", "format": "date-time"})]
 """A field of a body: the instant as UTC."""

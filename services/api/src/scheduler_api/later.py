@@ -4,7 +4,7 @@ for a spelling mistake."""
 import re
 
 _LATER = re.compile(
-    r"/api/v1/(?:events|auth|api-keys|users|roles|projects|audit|secrets|variables|connections|calendars|alerts|channels"
+    r"/api/v1/(?:events|auth|api-keys|users|roles|projects|audit|secrets|variables|connections|channels"
     r"|environments|releases|artifacts)(?:/.*)?"
     r"|/api/v1/task-runs/[^/]+/(?:approve|reject)"
     r"|/webhook/.+|/webhooks/(?:github|gitlab)"

@@ -14,7 +14,24 @@ from scheduler_api.later import comes_later
 from scheduler_api.limits import RequestBounds, RequestLimits
 from scheduler_api.live import Streams
 from scheduler_api.middleware import RequestEnvelope, request_id_of
-from scheduler_api.routes import backfill, freeze, health, logs, root, run, schedule, start, task_run, worker, workflow
+from scheduler_api.routes import (
+    alert,
+    backfill,
+    calendar,
+    freeze,
+    health,
+    heartbeat,
+    logs,
+    ping,
+    plan,
+    root,
+    run,
+    schedule,
+    start,
+    task_run,
+    worker,
+    workflow,
+)
 from scheduler_api.routing import allowed_methods, check_access
 from scheduler_api.version import VERSION
 
@@ -24,10 +41,15 @@ _ROUTERS = (
     logs.router,
     task_run.router,
     workflow.router,
+    plan.router,
     schedule.router,
     freeze.router,
     backfill.router,
+    calendar.router,
     worker.router,
+    alert.router,
+    heartbeat.router,
+    ping.router,
     health.router,
     root.page_router,
     root.schema_router,

@@ -26,6 +26,8 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_SECRET_IN_PATH = re.compile(r"orh_[A-Za-z0-9_-]*")
+"""The token of a ping address: whoever reads the log must not be able to ping."""
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _MAX_LOGGED_PATH = 200
 
@@ -103,7 +105,7 @@ class _Exchange:
     @property
     def _path(self) -> str:
         path: str = self._scope["path"]
-        return path[:_MAX_LOGGED_PATH]
+        return _SECRET_IN_PATH.sub("orh_***", path)[:_MAX_LOGGED_PATH]
 
     def _log(self) -> None:
         if self._path in _PROBES and self._status == 200:

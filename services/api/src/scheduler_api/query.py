@@ -3,18 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from starlette.requests import Request
 
 from scheduler_api.errors import refused
-from scheduler_api.instants import INSTANT_EXPECTED, parse_instant
+from scheduler_api.instants import INSTANT_EXPECTED, YEARS, parse_instant
 from scheduler_application.paging import DEFAULT_LIMIT, MAX_LIMIT, PageRequest
 from scheduler_domain.errors import Problem
 from scheduler_domain.run.states import RunState
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 
@@ -119,12 +120,18 @@ def integer(name: str, description: str, *, low: int, high: int, default: int) -
 
 
 def flag(name: str, description: str) -> Parameter:
-    def read(value: str) -> bool:
-        if value not in ("true", "false"):
-            raise WrongValue("boolean_expected", "expected true or false")
-        return value == "true"
+    return Parameter(name, description, {"type": "boolean", "default": False}, _boolean, False)
 
-    return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
+
+def _boolean(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise WrongValue("boolean_expected", "expected true or false")
+    return value == "true"
+
+
+def either(name: str, description: str) -> Parameter:
+    """``true`` or ``false``; ``None`` where it is not given."""
+    return Parameter(name, description, {"type": "boolean"}, _boolean)
 
 
 def choice(name: str, description: str, kind: type[StrEnum]) -> Parameter:
@@ -149,6 +156,23 @@ def read_instant(value: str) -> datetime:
     if moment is None:
         raise WrongValue("invalid_instant", INSTANT_EXPECTED)
     return moment
+
+
+def day(name: str, description: str) -> Parameter:
+    return Parameter(name, description, {"type": "string", "format": "date"}, _read_day)
+
+
+def _read_day(value: str) -> date:
+    wrong = WrongValue("invalid_date", "expected a day like 2026-12-24, from 1970 to 2199")
+    if not _DAY.fullmatch(value):
+        raise wrong
+    try:
+        found = date.fromisoformat(value)
+    except ValueError:
+        raise wrong from None
+    if found.year not in YEARS:
+        raise wrong
+    return found
 
 
 def run_states(name: str) -> Parameter:

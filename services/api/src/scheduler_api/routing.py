@@ -26,12 +26,19 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Access(StrEnum):
     PUBLIC = "public"
     CREDENTIAL = "credential"
+    UNGUESSABLE = "unguessable"
 
 
 class PublicRoute(APIRoute):
     """Open to everybody who can reach the port."""
 
     access: ClassVar[Access] = Access.PUBLIC
+
+
+class TokenRoute(APIRoute):
+    """Needs nothing but the unguessable token in its address, which its use case checks before anything else."""
+
+    access: ClassVar[Access] = Access.UNGUESSABLE
 
 
 class GuardedRoute(APIRoute):
@@ -74,6 +81,13 @@ class DirectRoute(GuardedRoute):
         return endpoint
 
 
+class AskingRoute(GuardedRoute):
+    """A POST that changes nothing: its question is too large for a query. Asked twice, it is answered twice, so an
+    idempotency key needs no keeping."""
+
+    keeps_key: ClassVar[bool] = True
+
+
 def _query_names(declaration: dict[str, Any]) -> frozenset[str]:
     return frozenset(given["name"] for given in declaration.get("parameters", ()) if given["in"] == "query")
 
@@ -86,14 +100,22 @@ def direct_router(tag: str) -> APIRouter:
     return APIRouter(prefix=API_PREFIX, tags=[tag], route_class=DirectRoute)
 
 
+def asking_router(tag: str) -> APIRouter:
+    return APIRouter(prefix=API_PREFIX, tags=[tag], route_class=AskingRoute)
+
+
 def public_router() -> APIRouter:
     return APIRouter(route_class=PublicRoute)
+
+
+def token_router(tag: str) -> APIRouter:
+    return APIRouter(tags=[tag], route_class=TokenRoute)
 
 
 def check_access(app: FastAPI) -> None:
     """Raises `RuntimeError` for the first route that does not say who may use it."""
     for route in app.router.routes:
-        if getattr(route, "access", None) not in (Access.PUBLIC, Access.CREDENTIAL):
+        if getattr(route, "access", None) not in tuple(Access):
             raise RuntimeError(f"the route {getattr(route, 'path', route)} does not declare its access")
 
 

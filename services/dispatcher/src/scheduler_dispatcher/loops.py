@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.alert.telling import Alerted
 from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.pausing import Sleep
 from scheduler_application.ports.messaging import Signals
@@ -17,6 +21,8 @@ from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
 from scheduler_dispatcher.health import DispatcherHealth
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 5.0
 """The longest pause: an idle leader looks this often, whatever it was told."""
@@ -46,6 +52,7 @@ class Dispatcher:
     wake: WakeDueTasks
     deadlines: EnforceRunDeadlines
     backfills: AdvanceBackfills
+    judge: JudgeDeadlines
     next_due: NextDue
     relay: RelayHints
     recover: RecoverLostWorkers
@@ -91,6 +98,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
                 Step("fire", dispatcher.fire.execute),
                 Step("wake", dispatcher.wake.execute),
                 Step("deadlines", dispatcher.deadlines.execute),
+                Step("judge", _telling(dispatcher.judge.execute)),
             ),
             _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
             woken=True,
@@ -101,6 +109,19 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
         Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
     )
+
+
+def _telling(judge: Callable[[Leadership], Awaitable[Alerted]]) -> Callable[[Leadership], Awaitable[int]]:
+    """The work of a step that raises alerts: each is a line of the log too."""
+
+    async def work(leadership: Leadership) -> int:
+        alerted = await judge(leadership)
+        for alert in alerted.raised:
+            about = {"alert": alert.id, "kind": alert.kind, "key": alert.key}
+            _log.warning("an alert was raised", reason=alert.message, **about)
+        return alerted.deadlines
+
+    return work
 
 
 class _UntilDue:

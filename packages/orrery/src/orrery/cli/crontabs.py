@@ -72,6 +72,8 @@ async def import_crontab(
     crontab, guessed_by = _read(file, form, session.stdin)
     if user is not None and crontab.form != "user":
         raise UsageError(f"--user is for a user's crontab; the entries of this one ({crontab.form}) have their own")
+    if shadow and crontab.form == "anacron":
+        raise UsageError("--shadow is for a comparison with cron's log, and anacron's jobs are not in it")
     follow = follow_cron_tz if follow_cron_tz or ignore_cron_tz else None
     report = _convert(crontab, file, zone, follow, user, shadow)
     documents = _documents(report)

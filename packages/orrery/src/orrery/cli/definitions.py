@@ -79,7 +79,7 @@ async def deploy_documents(documents: Sequence[Document], session: Session, *, t
             try:
                 deployment = await client.deploy(document.content, MEDIA_TYPES[document.format], source)
             except Invalid as error:
-                for line in _refusal(document, error):
+                for line in refusal_lines(document, error):
                     session.err.line(line)
                 continue
             deployed.append(deployment)
@@ -88,7 +88,8 @@ async def deploy_documents(documents: Sequence[Document], session: Session, *, t
     return deployed
 
 
-def _refusal(document: Document, error: ApiError) -> list[str]:
+def refusal_lines(document: Document, error: ApiError) -> list[str]:
+    """Every fault that the server found in a document."""
     faults = error.problems or [ProblemDetail(str(error), error.code)]
     return problem_lines(document.label, faults, positions=not document.generated)
 

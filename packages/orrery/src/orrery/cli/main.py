@@ -15,11 +15,17 @@ from typing import Annotated, Any, TextIO
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from orrery.cli import (
+    alerts,
     backfills,
+    calendars,
+    cron_comparison,
     crontabs,
     definitions,
+    forecast,
     freezes,
+    heartbeats,
     logs,
+    plan,
     runs,
     schedules,
     servers,
@@ -32,13 +38,18 @@ from orrery.cli.output import visible
 from orrery.cli.session import Session
 from orrery.errors import OrreryError, Unauthorized
 
+Command = Callable[..., Any] | Mapping[str, Callable[..., Any]]
+"""A command, or the commands below a name."""
+
 COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Definitions": {
         "validate": definitions.validate,
+        "plan": plan.plan,
         "deploy": definitions.deploy,
         "undeploy": definitions.undeploy,
         "schema": definitions.schema,
         "import crontab": crontabs.import_crontab,
+        "import compare": cron_comparison.compare,
         "workflows": workflows.workflows,
         "show": workflows.show,
         "versions": workflows.versions,
@@ -55,6 +66,7 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "Schedules": {
         "next": schedules.next_fires,
+        "forecast": forecast.forecast,
         "pause": schedules.pause,
         "resume": schedules.resume,
         "freeze": freezes.freeze,
@@ -62,6 +74,17 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "unfreeze": freezes.unfreeze,
         "backfill": backfills.backfill,
         "backfills": backfills.backfills,
+        "calendars list": calendars.list_calendars,
+        "calendars show": calendars.show,
+        "calendars set": calendars.set_calendar,
+        "calendars import": calendars.import_calendar,
+        "calendars subscribe": calendars.subscribe,
+        "calendars refresh": calendars.refresh,
+        "calendars delete": calendars.delete,
+    },
+    "Alerts": {
+        "alerts": alerts.alerts,
+        **{f"heartbeats {name}": target for name, target in heartbeats.COMMANDS.items()},
     },
     "Workers": {
         "workers": workers.workers,
@@ -79,14 +102,16 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
-OF_TWO_WORDS = {"import": "Takes over what other schedulers were told."}
+OF_TWO_WORDS = {
+    "heartbeats": "Jobs that live elsewhere and say that they live.",
+    "calendars": "Days on which triggers are skipped, or on which alone they fire.",
+    "import": "Takes over what other schedulers were told.",
+}
 """What the first words of commands with two words mean."""
 
 NOT_AVAILABLE = [
-    "plan",
     "approve",
     "reject",
-    "forecast",
     "events",
     "replay",
     "secrets",

@@ -72,6 +72,7 @@ def dispatcher(process: Application) -> Dispatcher:
         wake=use_cases.wake_due_tasks(),
         deadlines=use_cases.enforce_run_deadlines(),
         backfills=use_cases.advance_backfills(),
+        judge=use_cases.judge_deadlines(),
         next_due=use_cases.next_due(),
         relay=use_cases.relay_hints(),
         recover=use_cases.recover_lost_workers(),

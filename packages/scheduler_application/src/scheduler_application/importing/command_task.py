@@ -6,6 +6,7 @@ expression. The script sets what ``env`` does not accept, goes to the home folde
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scheduler_application.importing.crontab import Entry, Form
@@ -40,6 +41,25 @@ def command_task(entry: Entry, form: Form) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class ShadowedCommand:
+    """``user`` is ``None`` where the import was not told whose crontab it was."""
+
+    command: str
+    user: str | None
+    schedule: str
+
+
+def shadowed_command(definition: Mapping[str, Any]) -> ShadowedCommand | None:
+    """The command of an imported workflow whose trigger only predicts; ``None`` for every other definition."""
+    schedules = [trigger.get("schedule") for trigger in definition.get("triggers", ()) if trigger.get("shadow")]
+    env = definition.get("tasks", {}).get(TASK, {}).get("env", {})
+    if COMMAND not in env or not schedules or schedules[0] is None:
+        return None
+    user = env.get(USER)
+    return ShadowedCommand(_unescaped(env[COMMAND]), None if user is None else _unescaped(user), schedules[0])
+
+
 def _crons_variables(entry: Entry, assigned: Mapping[str, str]) -> dict[str, str]:
     """What cron itself sets: defaults that the crontab may change, and the user's name, which it may not."""
     variables = {"SHELL": _SHELL, **assigned, "PATH": assigned.get("PATH", _CRONS_PATH)}
@@ -72,3 +92,7 @@ def _fits_env(name: str) -> bool:
 def _literal(text: str) -> str:
     """``text`` for a field that may hold expressions."""
     return text.replace("${{", "$${{")
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("$${{", "${{")

@@ -12,23 +12,11 @@ _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*\$?")
 _TIMES = re.compile(r"[0-9*/,-]*[0-9*][0-9*/,-]*")
 _WELL_KNOWN = frozenset(
     {
-        *("root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup"),
-        *(
-            "list",
-            "irc",
-            "nobody",
-            "postgres",
-            "mysql",
-            "redis",
-            "rabbitmq",
-            "amavis",
-            "clamav",
-            "debian-spamd",
-            "munin",
-        ),
-        *("logcheck", "smmsp", "postfix", "nginx", "apache", "git", "gitlab", "jenkins", "nagios", "prometheus"),
+        *("root", "daemon", "sys", "games", "news", "uucp", "proxy", "www-data", "irc", "nobody", "postgres", "redis"),
+        *("rabbitmq", "amavis", "clamav", "debian-spamd", "logcheck", "smmsp", "jenkins", "nagios"),
     }
 )
+"""Accounts of Debian and of daemons; without those that are programs too (``mail``, ``git``, ``mysql``)."""
 
 
 def read_any(text: str, path: str, form: Form | None) -> tuple[Crontab, str | None]:

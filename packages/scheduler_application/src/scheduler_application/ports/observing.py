@@ -24,8 +24,10 @@ class Metrics(Protocol):
 
     def published(self, hints: int, failed: bool) -> None: ...
 
+    def alert_raised(self, kind: str) -> None: ...
+
     def batch(self, name: str, size: int, seconds: float) -> None:
-        """A group commit (``start``, ``claim``, ``record``, ``fire``, ``backfill``) took ``size`` items in
+        """A group commit (``start``, ``claim``, ``record``, ``fire``, ``backfill``, ``judge``) took ``size`` items in
         ``seconds``."""
         ...
 

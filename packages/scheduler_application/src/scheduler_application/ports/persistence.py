@@ -18,14 +18,20 @@ from scheduler_application.ports.rows import (
     CancelledTask,
     ClaimedRow,
     CountDown,
+    DueExpectation,
     DueTrigger,
+    ExpectedRun,
     Freeze,
     GroupCount,
+    HeartbeatRow,
     HeldBackfill,
     HeldKey,
+    JudgedExpectation,
+    LastRun,
     LedgerRow,
     LiveWorkflow,
     LockedRun,
+    NewAlert,
     NewBackfill,
     NewRun,
     NewTaskRun,
@@ -33,6 +39,7 @@ from scheduler_application.ports.rows import (
     ParentTask,
     PastAttempt,
     Resolution,
+    ResolvedAlert,
     RunChange,
     RunningTask,
     SettledTask,
@@ -266,7 +273,8 @@ class TriggerWrites(Protocol):
         ...
 
     async def next_due_at(self) -> datetime | None:
-        """The earliest moment at which anything is due: a trigger, a wake-up or a run's deadline."""
+        """The earliest moment at which anything is due: a trigger, a wake-up, a run's deadline, an expectation or a
+        heartbeat."""
         ...
 
     async def advance(self, moves: Sequence[TriggerMove]) -> None:
@@ -373,6 +381,64 @@ class CalendarWrites(Protocol):
 
     async def renew(self, calendar_id: str, version: int, values: dict[str, Any]) -> bool:
         """Writes what reading it again gave; false where somebody changed or deleted the calendar meanwhile."""
+
+
+class ExpectationWrites(Protocol):
+    async def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]: ...
+    async def insert(self, rows: Sequence[dict[str, Any]]) -> None: ...
+    async def update(self, expectation_id: str, values: dict[str, Any]) -> None: ...
+
+    async def due(self, now: datetime, limit: int) -> list[DueExpectation]:
+        """Active expectations whose deadline has come, earliest first, locked."""
+        ...
+
+    async def met(self, questions: Sequence[ExpectedRun]) -> set[int]:
+        """The places of the questions whose answer is yes."""
+        ...
+
+    async def last_runs(self, workflow_ids: Sequence[str]) -> dict[str, LastRun]:
+        """The youngest run of each workflow that ever had one."""
+        ...
+
+    async def advance(self, judged: Sequence[JudgedExpectation]) -> None: ...
+
+    async def quarantine(self, expectation_id: str, error: str) -> None:
+        """Takes an expectation that cannot be evaluated out of the pass, with the reason."""
+        ...
+
+
+class HeartbeatWrites(Protocol):
+    async def insert(self, row: dict[str, Any]) -> bool:
+        """False when the project already has a heartbeat of that name."""
+        ...
+
+    async def find(self, project_id: str, name: str) -> HeartbeatRow | None:
+        """Locked."""
+        ...
+
+    async def by_token(self, token_hash: str) -> HeartbeatRow | None:
+        """Locked."""
+        ...
+
+    async def update(self, heartbeat_id: str, values: dict[str, Any]) -> None: ...
+    async def delete(self, heartbeat_id: str) -> None: ...
+
+    async def due(self, now: datetime, limit: int) -> list[HeartbeatRow]:
+        """Those whose grace is over, earliest first, locked."""
+        ...
+
+    async def set_down(self, heartbeat_ids: Sequence[str]) -> None:
+        """Nothing is awaited of them until they are heard."""
+        ...
+
+
+class AlertWrites(Protocol):
+    async def add(self, alerts: Sequence[NewAlert]) -> set[str]:
+        """Inserts; a deadline that already has an alert of this kind is left alone. The ids that are new."""
+        ...
+
+    async def resolve(self, source_ids: Sequence[str], now: datetime) -> list[ResolvedAlert]:
+        """Ends every open alert of the sources."""
         ...
 
 
@@ -454,6 +520,12 @@ class Transaction(Protocol):
     def backfills(self) -> BackfillWrites: ...
     @property
     def calendars(self) -> CalendarWrites: ...
+    @property
+    def expectations(self) -> ExpectationWrites: ...
+    @property
+    def heartbeats(self) -> HeartbeatWrites: ...
+    @property
+    def alerts(self) -> AlertWrites: ...
     @property
     def workers(self) -> WorkerWrites: ...
     @property

@@ -176,6 +176,79 @@ class LedgerView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectationView:
+    id: str
+    workflow: str
+    name: str
+    expression: str
+    timezone: str
+    state: str
+    within_seconds: int | None
+    """How far before each deadline counts; ``None``: since the deadline before, at most a day."""
+    next_at: datetime | None
+    last_at: datetime | None
+    """The last deadline that was judged."""
+    last_result: str | None
+    """``met`` or ``missed``."""
+    error: str | None
+    """Why its deadlines are not judged any more, where they cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatView:
+    id: str
+    name: str
+    state: str
+    """``new``, ``up``, ``late``, ``down`` or ``paused``."""
+    every: str | None
+    """The interval, such as ``1h``; ``None`` where there is a schedule."""
+    schedule: str | None
+    timezone: str
+    grace: str
+    due_at: datetime
+    """When the next ping is due, while one is awaited; when the last one was due that did not come, otherwise."""
+    down_at: datetime | None
+    """The end of the grace, while a ping is awaited."""
+    last_ping_at: datetime | None
+    started_at: datetime | None
+    """When the job said that it begins, where it has not said yet how it ended."""
+    took_ms: int | None
+    """How long the job took last, where it said when it began."""
+    last_signal: str | None
+    """``ping``, ``start`` or ``fail``."""
+    last_signal_at: datetime | None
+    last_message: str | None
+    message_truncated: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    id: str
+    kind: str
+    key: str
+    """What the alert is about, the same from alert to alert."""
+    workflow: str | None
+    heartbeat: str | None
+    message: str
+    detail: dict[str, Any]
+    deadline_at: datetime
+    at: datetime
+    resolved_at: datetime | None
+    """``None`` while the alert is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """``open`` is ``None`` for all, ``False`` for those that are resolved."""
+
+    kind: str | None = None
+    open: bool | None = None
+    workflow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     id: str
     name: str
@@ -298,5 +371,19 @@ class Reader(Protocol):
         ...
 
     async def backfill(self, project: str, backfill_id: str) -> BackfillView | None: ...
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        """The live ones, by name."""
+        ...
+
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        """By name; never late, which only a clock can tell."""
+        ...
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None: ...
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        """Newest first."""
+        ...
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None: ...
     async def workers(self) -> list[WorkerView]: ...
     async def queues(self, project: str) -> list[QueueView]: ...

@@ -461,3 +461,87 @@ class WorkerRow(NamedTuple):
     version: str
     queues: Sequence[str]
     slots: int
+
+
+class DueExpectation(NamedTuple):
+    """An expectation whose deadline ``next_at`` has come; ``workflow`` is the workflow's name."""
+
+    id: str
+    project_id: str
+    workflow_id: str
+    workflow: str
+    name: str
+    expression: str
+    timezone: str
+    state: str
+    within_seconds: int | None
+    next_at: datetime
+
+
+class ExpectedRun(NamedTuple):
+    """The question whether a run of the workflow came to ``state`` (``started``, ``finished``, ``succeeded``) after
+    ``since_at`` and at ``until_at`` at the latest. ``place`` numbers the questions of one call."""
+
+    place: int
+    workflow_id: str
+    state: str
+    since_at: datetime
+    until_at: datetime
+
+
+class JudgedExpectation(NamedTuple):
+    """The last of its deadlines that was judged, what it came to, and the next deadline."""
+
+    id: str
+    next_at: datetime | None
+    last_at: datetime
+    last_result: str
+
+
+class LastRun(NamedTuple):
+    workflow_id: str
+    id: str
+    state: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class HeartbeatRow(NamedTuple):
+    """A heartbeat as pings and deadlines see it, locked; ``kind`` is ``every`` (the expression is seconds as text) or
+    ``schedule``."""
+
+    id: str
+    project_id: str
+    name: str
+    kind: str
+    expression: str
+    timezone: str
+    grace_seconds: int
+    state: str
+    due_at: datetime
+    next_at: datetime | None
+    last_ping_at: datetime | None
+    started_at: datetime | None
+
+
+class NewAlert(NamedTuple):
+    """A row of ``alerts``: ``source_id`` is the expectation or heartbeat, ``key`` its name for people and programs,
+    ``detail`` JSON text. One that only tells something is resolved from the start."""
+
+    id: str
+    project_id: str
+    kind: str
+    source_id: str
+    deadline_at: datetime
+    workflow_id: str | None
+    heartbeat: str | None
+    key: str
+    message: str
+    detail: str
+    at: datetime
+    resolved_at: datetime | None = None
+
+
+class ResolvedAlert(NamedTuple):
+    id: str
+    project_id: str

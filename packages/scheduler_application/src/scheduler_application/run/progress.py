@@ -36,6 +36,10 @@ class Progress:
     def changed_run(self, project_id: str, run_id: str, state: str) -> None:
         self.changes.append({"project": project_id, "kind": "run", "id": run_id, "state": state})
 
+    def changed_alert(self, project_id: str, alert_id: str, state: str) -> None:
+        """``state`` is ``open`` or ``resolved``."""
+        self.changes.append({"project": project_id, "kind": "alert", "id": alert_id, "state": state})
+
     def changed_task(self, project_id: str, run_id: str, task_run_id: str, task: str, state: str) -> None:
         self.changes.append(
             {

@@ -22,6 +22,7 @@ from scheduler_application.workflow.document import (
     digest,
     parse_document,
 )
+from scheduler_application.workflow.expecting import remove_expectations, switch_expectations
 from scheduler_application.workflow.live_triggers import LiveTriggers
 
 
@@ -184,6 +185,7 @@ class DeployWorkflow:
         await tx.workflows.update(row["id"], {"live_version_id": version.id, "labels": labels, "updated_at": now})
         triggers = LiveTriggers(tx, self._calendars, self._ids, actor, now)
         await triggers.switch(row["id"], document.definition)
+        await switch_expectations(tx, self._ids, row["id"], document.definition, actor, now)
         return version, created, row["name"]
 
     async def _version(
@@ -234,6 +236,7 @@ class UndeployWorkflow:
             for trigger in await tx.triggers.of_workflow(row["id"]):
                 if trigger["active"]:
                     await tx.triggers.update(trigger["id"], {"active": False, "due_at": None, "next_at": None})
+            await remove_expectations(tx, row["id"], now)
 
         await self._store.transact(undeploy)
         return await seen(self._reader, command.workflow, actor)
@@ -292,6 +295,7 @@ class DeleteWorkflow:
                     f"the workflow is in use: {counts}; undeploy and stop it first",
                     code="in_use",
                 )
+            await remove_expectations(tx, row["id"], now)
             await tx.workflows.delete(row["id"], now)
 
         await self._store.transact(delete)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from scheduler_application.workflow import fields
+from scheduler_application.workflow.expectations import check_deadlines, read_expectations
 from scheduler_application.workflow.fields import Loc, Reading
 from scheduler_application.workflow.json_text import json_places, load_json
 from scheduler_application.workflow.places import Places
@@ -39,7 +40,18 @@ MAX_LABELS = 20
 MAX_RUN_TIMEOUT = 366 * 86_400
 MAX_CONCURRENT = 10_000
 
-KEYS = ("workflow", "description", "labels", "inputs", "triggers", "concurrency", "timeout", "defaults", "tasks")
+KEYS = (
+    "workflow",
+    "description",
+    "labels",
+    "inputs",
+    "triggers",
+    "expect",
+    "concurrency",
+    "timeout",
+    "defaults",
+    "tasks",
+)
 INPUT_ROOTS = frozenset({"run", "vars"})
 CONCURRENCY_ROOTS = frozenset({"inputs", "run", "vars"})
 
@@ -123,6 +135,7 @@ def _checked(reading: Reading, content: Any) -> WorkflowDefinition:
         check_timetables(reading)
         if "concurrency" in content:
             check_overlaps(reading)
+        check_deadlines(reading)
         _check_names(reading, content)
     if reading.problems or definition is None:
         raise InvalidDefinition(reading.problems)
@@ -164,6 +177,7 @@ def _read(reading: Reading, content: Any) -> WorkflowDefinition | None:
         concurrency=_concurrency(reading, written["concurrency"]) if "concurrency" in written else None,
         timeout=_timeout(reading, written),
         priority=defaults.priority,
+        expect=read_expectations(reading, written["expect"]) if "expect" in written else (),
     )
 
 

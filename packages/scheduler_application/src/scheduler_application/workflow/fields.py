@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from scheduler_domain.errors import MAX_PROBLEMS, ExpressionError, InvalidDefinition, Problem
 from scheduler_domain.naming import nearest, shown
-from scheduler_domain.workflow.definition import TriggerDefinition
+from scheduler_domain.workflow.definition import ExpectationDefinition, TriggerDefinition
 from scheduler_domain.workflow.durations import parse_duration, show_duration
 from scheduler_domain.workflow.expressions import Expression, Template, parse_embedded, parse_template
 
@@ -39,6 +39,8 @@ class Reading:
     uses: list[Use] = field(default_factory=list)
     scheduled: list[tuple[Loc, TriggerDefinition]] = field(default_factory=list)
     """The triggers that the clock satisfies, whose due times are still to be checked."""
+    expected: list[tuple[Loc, str, ExpectationDefinition]] = field(default_factory=list)
+    """The expectations whose deadlines are still to be checked, each with the key that says when they are."""
     offsets: dict[Loc, int] = field(default_factory=dict)
     """Where in the string at that loc a faulty expression has its fault."""
 

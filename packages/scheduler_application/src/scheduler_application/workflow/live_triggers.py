@@ -40,6 +40,33 @@ def left_out_by(calendar: CalendarRule | None, timezone: str) -> Callable[[datet
     return lambda due_at: calendar.ledger_rule if calendar.excludes(due_at.astimezone(zone).date()) else None
 
 
+async def calendar_rules(
+    calendars: Calendars, tx: Transaction, project_id: str, definition: WorkflowDefinition, now: datetime
+) -> dict[str, CalendarRule]:
+    """The calendars of a definition's triggers, by their names. Raises `InvalidDefinition` for calendars that are not
+    there or leave nothing."""
+    found: dict[str, CalendarRule] = {}
+    problems: list[Problem] = []
+    for place, trigger in enumerate(definition.triggers):
+        loc = ("triggers", place, "calendar")
+        try:
+            rule = await calendar_rule(calendars, tx, project_id, trigger.policy)
+            if rule is None:
+                continue
+            found[trigger.name] = rule
+            timetable = parse_timetable(
+                trigger.kind, trigger.expression, trigger.timezone, dst=trigger.policy.dst, calendar=rule
+            )
+            check_calendar(timetable, trigger.timezone, rule, now)
+        except NotFound as error:
+            problems.append(Problem(loc, "unknown_calendar", str(error)))
+        except InvalidDefinition as error:
+            problems += [Problem(loc, each.code, each.message) for each in error.problems]
+    if problems:
+        raise InvalidDefinition(problems)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class LiveTriggers:
     """Switches the triggers of a workflow in the transaction of its deploy."""
@@ -52,7 +79,7 @@ class LiveTriggers:
 
     async def switch(self, workflow_id: str, definition: WorkflowDefinition) -> None:
         """Raises `InvalidDefinition` for calendars that are not there or leave nothing."""
-        rules = await self._calendar_rules(definition)
+        rules = await calendar_rules(self.calendars, self.tx, self.actor.project, definition, self.now)
         known = {row["name"]: row for row in await self.tx.triggers.of_workflow(workflow_id)}
         wanted = {trigger.name: trigger for trigger in definition.triggers}
         for name, row in known.items():
@@ -66,28 +93,6 @@ class LiveTriggers:
             else:
                 fresh.append(self._new(trigger, workflow_id, rules.get(name)))
         await self.tx.triggers.insert(fresh)
-
-    async def _calendar_rules(self, definition: WorkflowDefinition) -> dict[str, CalendarRule]:
-        found: dict[str, CalendarRule] = {}
-        problems: list[Problem] = []
-        for place, trigger in enumerate(definition.triggers):
-            loc = ("triggers", place, "calendar")
-            try:
-                rule = await calendar_rule(self.calendars, self.tx, self.actor.project, trigger.policy)
-                if rule is None:
-                    continue
-                found[trigger.name] = rule
-                timetable = parse_timetable(
-                    trigger.kind, trigger.expression, trigger.timezone, dst=trigger.policy.dst, calendar=rule
-                )
-                check_calendar(timetable, trigger.timezone, rule, self.now)
-            except NotFound as error:
-                problems.append(Problem(loc, "unknown_calendar", str(error)))
-            except InvalidDefinition as error:
-                problems += [Problem(loc, each.code, each.message) for each in error.problems]
-        if problems:
-            raise InvalidDefinition(problems)
-        return found
 
     def _new(self, trigger: TriggerDefinition, workflow_id: str, calendar: CalendarRule | None) -> dict[str, Any]:
         trigger_id = self.ids.new()

@@ -8,13 +8,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scheduler_application.workflow import document, executors, retries, tasks, triggers
+from scheduler_application.workflow import document, executors, expectations, retries, tasks, triggers
 from scheduler_domain.naming import KEY, NAME
 from scheduler_domain.schedule.calendar import CalendarMode, Shift
 from scheduler_domain.schedule.dst import GapRule, RepeatRule
 from scheduler_domain.schedule.fire_policy import MisfirePolicy, OverlapPolicy
 from scheduler_domain.workflow import parameter_schema
-from scheduler_domain.workflow.definition import MAX_TASKS, OnConflict, OnWorkerLoss, Priority, RunIf, TriggerKind
+from scheduler_domain.workflow.definition import (
+    MAX_TASKS,
+    ExpectedState,
+    OnConflict,
+    OnWorkerLoss,
+    Priority,
+    RunIf,
+    TriggerKind,
+)
 from scheduler_domain.workflow.parameter_limits import MAX_STRING
 
 Schema = dict[str, Any]
@@ -32,6 +40,16 @@ def workflow_json_schema() -> Schema:
         "labels": {**_list(_pattern(NAME), document.MAX_LABELS), "uniqueItems": True},
         "inputs": {**_named(KEY, {"$ref": "#/$defs/input"}), "maxProperties": document.MAX_INPUTS},
         "triggers": {"type": "array", "items": {"$ref": "#/$defs/trigger"}, "maxItems": triggers.MAX_TRIGGERS},
+        "expect": {
+            "oneOf": [
+                {"$ref": "#/$defs/expectation"},
+                {
+                    "type": "array",
+                    "items": {"$ref": "#/$defs/expectation"},
+                    "maxItems": expectations.MAX_EXPECTATIONS,
+                },
+            ]
+        },
         "concurrency": _concurrency(),
         "timeout": _duration("Of a whole run"),
         "defaults": _closed(_common()),
@@ -45,6 +63,7 @@ def workflow_json_schema() -> Schema:
             "type": _types({}),
             "input": _types({"default": True}),
             "trigger": {"oneOf": [_trigger(kind) for kind in TriggerKind]},
+            "expectation": _expectation(),
             "task": {"oneOf": [_task(name, settings) for name, settings in _executors().items()]},
             "retry": _retry(),
         },
@@ -178,6 +197,27 @@ def _trigger(kind: TriggerKind) -> Schema:
 def _calendar() -> Schema:
     shift = _choice(Shift)
     return {"oneOf": [_closed({mode.value: _pattern(NAME), "shift": shift}, mode.value) for mode in CalendarMode]}
+
+
+def _expectation() -> Schema:
+    time = _pattern(expectations.TIME_OF_DAY, "A local time of day, e.g. 06:00")
+    cron: Schema = {
+        "type": "string",
+        "pattern": r"^[^:]*[^:\s][^:]*$",
+        "maxLength": expectations.MAX_EXPRESSION,
+        "description": "The deadlines as a cron expression",
+    }
+    others: Mapping[str, Schema] = {
+        "timezone": {"type": "string", "description": "An IANA time zone, e.g. Europe/Berlin"},
+        "state": _choice(ExpectedState),
+        "within": _duration("How far before the deadline"),
+        "name": _pattern(NAME),
+    }
+    days = {
+        **_pattern(expectations.DAYS, "Cron's day-of-week field, e.g. MON-FRI"),
+        "maxLength": expectations.MAX_EXPRESSION,
+    }
+    return {"oneOf": [_closed({"by": time, "days": days, **others}, "by"), _closed({"by": cron, **others}, "by")]}
 
 
 def _executors() -> dict[str, Schema]:

@@ -57,7 +57,7 @@ def _read_trigger(reading: Reading, value: Any, loc: Loc, inputs: Inputs) -> Tri
     written = fields.mapping(reading, value, loc, accepted)
     timezone = _text(reading, written, "timezone", loc, "such as Europe/Berlin", "UTC")
     expression = _expression(reading, kind, written[kind.value], (*loc, kind.value))
-    name = _default_name(kind, expression, timezone)
+    name = default_name(kind, expression, timezone)
     if "name" in written:
         name = fields.name(reading, written["name"], (*loc, "name"), NAME, NAME_RULE)
     given = written.get("inputs", {})
@@ -116,7 +116,7 @@ def _expression(reading: Reading, kind: TriggerKind, value: Any, loc: Loc) -> st
     return str(int(fields.duration(reading, value, loc, 1, MAX_INTERVAL)))
 
 
-def _default_name(kind: TriggerKind, expression: str, timezone: str) -> str:
+def default_name(kind: TriggerKind, expression: str, timezone: str) -> str:
     """A name that stays over deploys as long as what the trigger fires on stays."""
     if kind is TriggerKind.MANUAL:
         return kind.value

@@ -12,6 +12,8 @@ from scheduler_domain.schedule.cron_parsing import parse_cron
 from scheduler_domain.schedule.cron_timetable import CronTimetable
 from scheduler_domain.schedule.dst import DEBIAN, DstPolicy
 from scheduler_domain.schedule.notes import note_on
+from scheduler_domain.schedule.rrule_parsing import is_rrule, parse_rrule
+from scheduler_domain.schedule.rrule_timetable import RruleTimetable
 from scheduler_domain.schedule.shifted_timetable import ShiftedTimetable, first_kept
 from scheduler_domain.schedule.steps import Step, Timetable
 from scheduler_domain.schedule.zones import zone_named
@@ -79,8 +81,8 @@ def parse_timetable(
     ``seed``, the trigger's identity, decides what ``H`` in a cron expression becomes. ``dst`` is for ``schedule`` only:
     clock changes do not move the others. A ``calendar`` with a shift moves due times; one without leaves them
     to whoever decides them. Raises `InvalidDefinition` with every problem found: codes
-    ``invalid_cron``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``, ``invalid_instant``;
-    problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
+    ``invalid_cron``, ``invalid_rrule``, ``too_long``, ``never_fires``, ``unknown_timezone``, ``invalid_interval``,
+    ``invalid_instant``; problems say where by the trigger's own key (``("schedule",)``, ``("timezone",)``…).
     """
     try:
         zone = zone_named(timezone)
@@ -149,6 +151,8 @@ def preview(
 def _timetable(
     kind: str, expression: str, zone: ZoneInfo, anchor: datetime | None, seed: str, dst: DstPolicy
 ) -> Timetable:
+    if kind == "schedule" and is_rrule(expression):
+        return RruleTimetable(parse_rrule(expression, zone), zone, dst)
     if kind == "schedule":
         return CronTimetable(parse_cron(expression, seed), zone, dst)
     if kind == "every":

@@ -153,6 +153,30 @@ class TriggerDefinition:
     confirm: bool = False
 
 
+class ExpectedState(StrEnum):
+    """What a run must have come to by a deadline: it began to run, it ended in whatever way, or it succeeded."""
+
+    STARTED = "started"
+    FINISHED = "finished"
+    SUCCEEDED = "succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationDefinition:
+    """That a run of the workflow has reached ``state`` by each deadline; ``name`` is unique in its workflow and is the
+    expectation's identity across deploys.
+
+    ``expression`` is the cron text of the deadlines. ``within`` is how many seconds before the deadline count; ``None``
+    counts from the deadline before (`scheduler_domain.schedule.deadlines`).
+    """
+
+    name: str
+    expression: str
+    timezone: str = "UTC"
+    state: ExpectedState = ExpectedState.SUCCEEDED
+    within: int | None = None
+
+
 @dataclass(frozen=True)
 class WorkflowDefinition:
     """A whole, valid definition. Tasks keep the order in which the author wrote them."""
@@ -166,6 +190,7 @@ class WorkflowDefinition:
     concurrency: Concurrency | None = None
     timeout: float | None = None
     priority: Priority = Priority.NORMAL
+    expect: tuple[ExpectationDefinition, ...] = ()
 
     @cached_property
     def successors(self) -> Mapping[str, tuple[str, ...]]:

@@ -7,6 +7,17 @@ The containers are composition only: nothing is wired into functions, and everyt
 from dependency_injector import containers, providers
 
 from scheduler_application.access import Authenticate, EnsureAdmin
+from scheduler_application.alert.judge import JudgeDeadlines
+from scheduler_application.heartbeat.manage import (
+    CreateHeartbeat,
+    DeleteHeartbeat,
+    EditHeartbeat,
+    PauseHeartbeat,
+    ResumeHeartbeat,
+    RotateHeartbeat,
+)
+from scheduler_application.heartbeat.ping import PingHeartbeat
+from scheduler_application.heartbeat.show import ListHeartbeats, ShowHeartbeat
 from scheduler_application.idempotency import IdempotencyKeys
 from scheduler_application.leading import Campaign
 from scheduler_application.run.announce import Announcer
@@ -39,8 +50,10 @@ from scheduler_application.schedule.calendar_book import CalendarBook
 from scheduler_application.schedule.calendar_texts import CalendarTexts, RefreshCalendar, RefreshDueCalendars
 from scheduler_application.schedule.calendars import DeleteCalendar, SaveCalendar, ShowCalendar, ShowCalendarDays
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
+from scheduler_application.schedule.forecast import ForecastStarts
 from scheduler_application.schedule.freeze import FreezeSchedules, LiftFreeze
 from scheduler_application.schedule.manage import PauseTriggers, ResumeTriggers
+from scheduler_application.schedule.plan import PlanWorkflow
 from scheduler_application.schedule.preview import NextFires, PreviewSchedule
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.why import Explain
@@ -64,6 +77,7 @@ from scheduler_infrastructure.integrations.holiday_library import HolidayLibrary
 from scheduler_infrastructure.integrations.ics_process import IcsProcess
 from scheduler_infrastructure.memory.messaging import MemoryHub
 from scheduler_infrastructure.persistence.engine import make_database
+from scheduler_infrastructure.persistence.forecasts import SqlForecasts
 from scheduler_infrastructure.persistence.guard import DEADLINE_SECONDS, StoreGuard
 from scheduler_infrastructure.persistence.logs import SqlLogStore
 from scheduler_infrastructure.persistence.probe import StoreProbe
@@ -122,6 +136,7 @@ class Adapters(containers.DeclarativeContainer):
     guard = S(StoreGuard, deadline_seconds=modes.provided["store_seconds"])
     store = S(SqlStore, gateways.database, guard)
     reader = S(SqlReader, gateways.database, guard)
+    forecasts = S(SqlForecasts, gateways.database, guard)
     logs = S(SqlLogStore, gateways.database, guard)
     store_probe = S(StoreProbe, gateways.database)
     publisher = gateways.transport.provided.publisher
@@ -172,6 +187,8 @@ class UseCases(containers.DeclarativeContainer):
     preview_schedule = F(PreviewSchedule, a.clock)
     next_fires = F(NextFires, a.store, a.reader, calendar_book, a.clock)
     plan_backfill = F(PlanBackfill, a.store, a.reader, engine, calendar_book, a.clock)
+    plan_workflow = F(PlanWorkflow, a.store, calendar_book, a.clock)
+    forecast_starts = S(ForecastStarts, a.forecasts, a.store, a.reader, calendar_book, a.clock)
     start_backfill = F(StartBackfill, a.store, a.reader, a.clock, a.ids, a.signals, plan_backfill)
     pause_backfill = F(PauseBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
     resume_backfill = F(ResumeBackfill, a.store, a.reader, a.clock, a.signals, stop_runs)
@@ -184,6 +201,15 @@ class UseCases(containers.DeclarativeContainer):
     show_calendar_days = F(ShowCalendarDays, a.store, calendar_book, a.clock)
     delete_calendar = F(DeleteCalendar, a.store)
     refresh_calendar = F(RefreshCalendar, a.store, a.reader, a.clock, calendar_texts)
+    create_heartbeat = F(CreateHeartbeat, a.store, a.reader, a.clock, a.ids, a.signals)
+    edit_heartbeat = F(EditHeartbeat, a.store, a.reader, a.clock, a.signals)
+    rotate_heartbeat = F(RotateHeartbeat, a.store, a.reader, a.clock)
+    delete_heartbeat = F(DeleteHeartbeat, a.store, a.clock)
+    pause_heartbeat = F(PauseHeartbeat, a.store, a.reader, a.clock, a.signals)
+    resume_heartbeat = F(ResumeHeartbeat, a.store, a.reader, a.clock, a.signals)
+    list_heartbeats = F(ListHeartbeats, a.reader, a.clock)
+    show_heartbeat = F(ShowHeartbeat, a.reader, a.clock)
+    ping_heartbeat = F(PingHeartbeat, a.store, a.clock, a.ids, announcer, a.metrics)
 
     drain_worker = F(DrainWorker, a.store, a.reader, a.signals)
     register_worker = F(RegisterWorker, a.store, settings.provided.worker_lease_seconds)
@@ -207,6 +233,7 @@ class UseCases(containers.DeclarativeContainer):
     advance_backfills = S(
         AdvanceBackfills, a.store, engine, calendar_book, a.clock, announcer, a.metrics, a.tracer, stop_runs
     )
+    judge_deadlines = S(JudgeDeadlines, a.store, a.ids, a.clock, announcer, a.metrics)
     next_due = S(NextDue, a.store)
     refresh_due_calendars = S(RefreshDueCalendars, a.store, a.clock, calendar_texts)
     watchdog = S(Watchdog, next_due, a.reader, a.clock)

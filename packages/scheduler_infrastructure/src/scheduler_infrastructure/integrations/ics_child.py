@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from icalendar import Calendar
 from recurring_ical_events import of
 
-MAX_MEMORY = 768 * 1024 * 1024
+MAX_MEMORY = 256 * 1024 * 1024
+"""Ten thousand events take 100 MB; a pod of a dispatcher has 384."""
 MAX_CPU_SECONDS = 10
 MAX_EVENTS = 10_000
 MAX_OCCURRENCES = 100_000

@@ -15,7 +15,7 @@ YEARS_ON = 10
 READ_SECONDS = 8.0
 MAX_BYTES = 1024 * 1024
 AT_ONCE = 2
-"""Processes of this kind at the same time; each may use a core and some hundred MB."""
+"""Processes of this kind at the same time; each may use a core and a quarter of a GB."""
 
 _CHILD: Final = "scheduler_infrastructure.integrations.ics_child"
 

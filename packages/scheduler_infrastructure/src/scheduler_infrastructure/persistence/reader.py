@@ -10,9 +10,13 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
 from scheduler_application.ports.reading import (
+    AlertFilter,
+    AlertView,
     BackfillView,
     CalendarView,
+    ExpectationView,
     FreezeView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunFilter,
@@ -32,10 +36,13 @@ from scheduler_infrastructure.persistence.columns import (
 from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.tables import (
+    alerts,
     attempts,
     backfills,
     calendars,
+    expectations,
     freezes,
+    heartbeats,
     ledger,
     runs,
     task_runs,
@@ -45,10 +52,13 @@ from scheduler_infrastructure.persistence.tables import (
     workflows,
 )
 from scheduler_infrastructure.persistence.views import (
+    alert_view,
     attempt_view,
     backfill_view,
     calendar_view,
+    expectation_view,
     freeze_view,
+    heartbeat_view,
     last_attempt,
     ledger_view,
     queue_view,
@@ -256,6 +266,46 @@ class SqlReader:
             rows[0], {row["state"]: row["number"] for row in await self._rows(counted.group_by(runs.c.state))}
         )
 
+    async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
+        query = (
+            select(expectations, workflows.c.name.label("workflow"))
+            .join(workflows, workflows.c.id == expectations.c.workflow_id)
+            .where(expectations.c.project_id == project, expectations.c.workflow_id == workflow_id)
+            .where(expectations.c.active)
+            .order_by(expectations.c.name)
+        )
+        return [expectation_view(row) for row in await self._rows(query)]
+
+    async def heartbeats(self, project: str, page: PageRequest) -> Page[HeartbeatView]:
+        query = select(heartbeats).where(heartbeats.c.project_id == project).order_by(heartbeats.c.name)
+        if page.cursor is not None:
+            query = query.where(heartbeats.c.name > _name(page.cursor))
+        return _page(await self._rows(query, page), page, heartbeat_view, lambda row: str(row["name"]))
+
+    async def heartbeat(self, project: str, name: str) -> HeartbeatView | None:
+        if not NAME.fullmatch(name):
+            return None
+        rows = await self._rows(select(heartbeats).where(heartbeats.c.project_id == project, heartbeats.c.name == name))
+        return heartbeat_view(rows[0]) if rows else None
+
+    async def alerts(self, project: str, where: AlertFilter, page: PageRequest) -> Page[AlertView]:
+        query = _alerts(project).order_by(alerts.c.id.desc())
+        if where.workflow is not None:
+            found = await self.workflow(project, where.workflow)
+            query = query.where(alerts.c.workflow_id == (found.id if found is not None else None))
+        if where.kind is not None:
+            query = query.where(alerts.c.kind == where.kind)
+        if where.open is not None:
+            query = query.where(alerts.c.resolved_at.is_(None) if where.open else alerts.c.resolved_at.is_not(None))
+        if page.cursor is not None:
+            query = query.where(alerts.c.id < _id(page.cursor))
+        return _page(await self._rows(query, page), page, alert_view, lambda row: str(row["id"]))
+
+    async def alert(self, project: str, alert_id: str) -> AlertView | None:
+        known = canonical_uuid(alert_id)
+        rows = await self._rows(_alerts(project).where(alerts.c.id == known)) if known is not None else ()
+        return alert_view(rows[0]) if rows else None
+
     async def workers(self) -> list[WorkerView]:
         running = (
             select(func.count())
@@ -440,4 +490,12 @@ def _ledger(project: str) -> Select[Any]:
             )
         )
         .where(ledger.c.project_id == project)
+    )
+
+
+def _alerts(project: str) -> Select[Any]:
+    return (
+        select(alerts, workflows.c.name.label("workflow"))
+        .select_from(alerts.outerjoin(workflows, workflows.c.id == alerts.c.workflow_id))
+        .where(alerts.c.project_id == project)
     )

@@ -6,13 +6,16 @@ from typing import TypeVar
 
 from scheduler_application.ports.persistence import Transaction
 from scheduler_infrastructure.persistence.access import SqlAccess, SqlIdempotency
+from scheduler_infrastructure.persistence.alert import SqlAlerts
 from scheduler_infrastructure.persistence.backfill_rows import SqlBackfills
 from scheduler_infrastructure.persistence.calendar import SqlCalendars
 from scheduler_infrastructure.persistence.claims import SqlClaims
 from scheduler_infrastructure.persistence.engine import Connection, Database
+from scheduler_infrastructure.persistence.expectation import SqlExpectations
 from scheduler_infrastructure.persistence.freezes import SqlFreezes
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
 from scheduler_infrastructure.persistence.guard import StoreGuard
+from scheduler_infrastructure.persistence.heartbeat import SqlHeartbeats
 from scheduler_infrastructure.persistence.run_rows import SqlRuns
 from scheduler_infrastructure.persistence.trigger import SqlTriggers
 from scheduler_infrastructure.persistence.upkeep import SqlUpkeep
@@ -63,6 +66,18 @@ class SqlTransaction:
     @cached_property
     def calendars(self) -> SqlCalendars:
         return SqlCalendars(self._connection)
+
+    @cached_property
+    def expectations(self) -> SqlExpectations:
+        return SqlExpectations(self._connection)
+
+    @cached_property
+    def heartbeats(self) -> SqlHeartbeats:
+        return SqlHeartbeats(self._connection)
+
+    @cached_property
+    def alerts(self) -> SqlAlerts:
+        return SqlAlerts(self._connection)
 
     @cached_property
     def workers(self) -> SqlWorkers:

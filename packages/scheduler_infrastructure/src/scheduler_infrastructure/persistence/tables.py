@@ -29,6 +29,8 @@ from scheduler_domain.run.states import (
     TaskState,
 )
 from scheduler_domain.schedule.backfill import FINAL_BACKFILL_STATES, BackfillState
+from scheduler_domain.schedule.deadlines import STORED_STATES, Verdict
+from scheduler_domain.workflow.definition import ExpectedState
 from scheduler_infrastructure.persistence.columns import Id, Instant
 
 metadata = MetaData(
@@ -269,6 +271,115 @@ ledger = Table(
     Index("ix_ledger_workflow_id_due_at", "workflow_id", "due_at"),
 )
 
+expectations = Table(
+    "expectations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("within_seconds", Integer),
+    Column("active", Boolean, nullable=False),
+    Column("next_at", Instant),
+    Column("last_at", Instant),
+    Column("last_result", Text),
+    Column("error", Text),
+    CheckConstraint(f"state in ({_listed(ExpectedState)})", name="state"),
+    CheckConstraint(f"last_result in ({_listed(Verdict)})", name="last_result"),
+    CheckConstraint("(last_at is null) = (last_result is null)", name="last_at"),
+    UniqueConstraint("workflow_id", "name"),
+    Index(
+        "ix_expectations_due",
+        "next_at",
+        postgresql_where=text("active and next_at is not null"),
+        sqlite_where=text("active and next_at is not null"),
+    ),
+)
+"""Deadlines by which a run must have come to something; ``last_at`` is the last one that was judged."""
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("expression", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("grace_seconds", Integer, nullable=False),
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("next_at", Instant),
+    Column("last_ping_at", Instant),
+    Column("started_at", Instant),
+    Column("took_ms", BigInteger),
+    Column("last_signal", Text),
+    Column("last_signal_at", Instant),
+    Column("last_message", Text),
+    Column("message_truncated", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    CheckConstraint("kind in ('every', 'schedule')", name="kind"),
+    CheckConstraint(f"state in ({_listed(STORED_STATES)})", name="state"),
+    CheckConstraint("(next_at is not null) = (state in ('new', 'up'))", name="awaited"),
+    UniqueConstraint("project_id", "name"),
+    Index(
+        "ix_heartbeats_due",
+        "next_at",
+        postgresql_where=text("next_at is not null"),
+        sqlite_where=text("next_at is not null"),
+    ),
+)
+"""Jobs that live elsewhere and say that they live. ``due_at`` is when the next ping is due, ``next_at`` the end of its
+grace, while one is awaited."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("source_id", Id, nullable=False),
+    Column("deadline_at", Instant, nullable=False),
+    Column("workflow_id", Id),
+    Column("heartbeat", Text),
+    Column("key", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    # A deadline is judged once, whoever judges it and however often.
+    UniqueConstraint("source_id", "deadline_at", "kind"),
+    Index("ix_alerts_project_id_id", "project_id", "id"),
+    Index(
+        "ix_alerts_workflow_id_id",
+        "workflow_id",
+        "id",
+        postgresql_where=text("workflow_id is not null"),
+        sqlite_where=text("workflow_id is not null"),
+    ),
+    Index(
+        "ix_alerts_open",
+        "source_id",
+        postgresql_where=text("resolved_at is null"),
+        sqlite_where=text("resolved_at is null"),
+    ),
+    Index(
+        "ix_alerts_open_of_project",
+        "project_id",
+        "id",
+        postgresql_where=text("resolved_at is null"),
+        sqlite_where=text("resolved_at is null"),
+    ),
+)
+"""What somebody must be told of. ``source_id`` is the expectation or heartbeat, ``key`` its name for people and
+programs, which stays the same from alert to alert. ``deadline_at`` is what was missed, or the moment of what has no
+deadline. An alert is open until ``resolved_at``."""
+
 runs = Table(
     "runs",
     metadata,
@@ -344,6 +455,22 @@ runs = Table(
         "parent_task_run_id",
         postgresql_where=text("parent_task_run_id is not null"),
         sqlite_where=text("parent_task_run_id is not null"),
+    ),
+    # Whether a run came to something in a span of time is one look, however long the history and however many failed.
+    Index(
+        "ix_runs_ended",
+        "workflow_id",
+        "state",
+        "finished_at",
+        postgresql_where=text("finished_at is not null"),
+        sqlite_where=text("finished_at is not null"),
+    ),
+    Index(
+        "ix_runs_started",
+        "workflow_id",
+        "started_at",
+        postgresql_where=text("started_at is not null"),
+        sqlite_where=text("started_at is not null"),
     ),
     # Rows are updated twice in a short life; room on the page keeps those updates off the indexes.
     postgresql_with={"fillfactor": 70},

@@ -112,6 +112,10 @@ _NEXT_DUE = both(
         union all
         select min(deadline_at) from runs where deadline_at is not null and finished_at is null and state <>
         'cancelling'
+        union all
+        select min(next_at) from expectations where active and next_at is not null
+        union all
+        select min(next_at) from heartbeats where next_at is not null
     ) as moments"""
 )
 

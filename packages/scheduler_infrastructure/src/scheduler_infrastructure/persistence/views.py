@@ -8,10 +8,13 @@ import msgspec
 
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
+    AlertView,
     AttemptView,
     BackfillView,
     CalendarView,
+    ExpectationView,
     FreezeView,
+    HeartbeatView,
     LedgerView,
     QueueView,
     RunView,
@@ -22,6 +25,7 @@ from scheduler_application.ports.reading import (
     WorkflowView,
 )
 from scheduler_domain.workflow.definition import Priority
+from scheduler_domain.workflow.durations import show_duration
 from scheduler_infrastructure.persistence.tables import NO_ITEM
 from scheduler_infrastructure.persistence.worker import queues_of
 
@@ -213,6 +217,61 @@ def backfill_view(row: Any, runs: dict[str, int] | None = None) -> BackfillView:
         created_by=row["created_by"],
         finished_at=row["finished_at"],
         runs=runs,
+    )
+
+
+def expectation_view(row: Any) -> ExpectationView:
+    return ExpectationView(
+        id=row["id"],
+        workflow=row["workflow"],
+        name=row["name"],
+        expression=row["expression"],
+        timezone=row["timezone"],
+        state=row["state"],
+        within_seconds=row["within_seconds"],
+        next_at=row["next_at"],
+        last_at=row["last_at"],
+        last_result=row["last_result"],
+        error=row["error"],
+    )
+
+
+def heartbeat_view(row: Any) -> HeartbeatView:
+    interval = row["kind"] == "every"
+    return HeartbeatView(
+        id=row["id"],
+        name=row["name"],
+        state=row["state"],
+        every=show_duration(int(row["expression"])) if interval else None,
+        schedule=None if interval else row["expression"],
+        timezone=row["timezone"],
+        grace=show_duration(row["grace_seconds"]),
+        due_at=row["due_at"],
+        down_at=row["next_at"],
+        last_ping_at=row["last_ping_at"],
+        started_at=row["started_at"],
+        took_ms=row["took_ms"],
+        last_signal=row["last_signal"],
+        last_signal_at=row["last_signal_at"],
+        last_message=row["last_message"],
+        message_truncated=bool(row["message_truncated"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def alert_view(row: Any) -> AlertView:
+    return AlertView(
+        id=row["id"],
+        kind=row["kind"],
+        key=row["key"],
+        workflow=row["workflow"] or row["workflow_id"],
+        heartbeat=row["heartbeat"],
+        message=row["message"],
+        detail=msgspec.json.decode(row["detail"]),
+        deadline_at=row["deadline_at"],
+        at=row["at"],
+        resolved_at=row["resolved_at"],
     )
 
 

@@ -101,6 +101,12 @@ class PrometheusMetrics:
             ["result"],
             registry=registry,
         )
+        self._alerts = Counter(
+            "orrery_alerts_raised",
+            "Alerts, by kind. A deadline was missed, or something that was missed is back.",
+            ["kind"],
+            registry=registry,
+        )
         self._batch_size = Histogram(
             "orrery_batch_size",
             "Items of a group commit. Always 1 under load: batching does not work.",
@@ -146,6 +152,9 @@ class PrometheusMetrics:
 
     def published(self, hints: int, failed: bool) -> None:
         self._hints.labels("failed" if failed else "confirmed").inc(max(0, hints))
+
+    def alert_raised(self, kind: str) -> None:
+        self._alerts.labels(kind).inc()
 
     def batch(self, name: str, size: int, seconds: float) -> None:
         self._batch_size.labels(name).observe(size)

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scheduler_api.answers import answer
-from scheduler_api.bodies import Body, Instant, read_model, refuse_body, takes
+from scheduler_api.bodies import Body, read_model, refuse_body, takes
 from scheduler_api.dependencies import CurrentActor, Reading, use
 from scheduler_api.ids import freeze_id_of
+from scheduler_api.instants import BodyInstant
 from scheduler_api.query import CURSOR, LIMIT, Query, page_of
 from scheduler_api.routing import guarded_router
 from scheduler_application.errors import NotFound
@@ -24,8 +25,8 @@ _PAGE = Query(LIMIT, CURSOR)
 
 class FreezeBody(Body):
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
-    ends_at: Instant
-    starts_at: Instant | None = None
+    ends_at: BodyInstant
+    starts_at: BodyInstant | None = None
     label: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 

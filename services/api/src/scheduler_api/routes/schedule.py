@@ -15,6 +15,7 @@ from scheduler_api.query import CURSOR, LIMIT, Query, choice, instant, integer, 
 from scheduler_api.routing import guarded_router
 from scheduler_application.paging import Page
 from scheduler_application.ports.reading import LedgerView, TriggerView
+from scheduler_application.schedule.forecast import MAX_HOURS, Forecast, ForecastCommand, ForecastStarts
 from scheduler_application.schedule.manage import PauseCommand, PauseTriggers, ResumeTriggers
 from scheduler_application.schedule.preview import NextCommand, NextFires, PreviewCommand, PreviewSchedule
 from scheduler_application.why import Explain, Explanation, WhyCommand
@@ -36,6 +37,10 @@ _PREVIEW = Query(
     choice("gap", "what becomes of local times that a clock change leaves out", GapRule),
     choice("repeat", "what becomes of local times that a clock change repeats", RepeatRule),
     _COUNT,
+)
+_FORECAST = Query(
+    integer("hours", "how far to look ahead", low=1, high=MAX_HOURS, default=24),
+    text("queue", "only workflows whose first tasks wait in this queue"),
 )
 _LEDGER = Query(
     LIMIT,
@@ -81,6 +86,16 @@ async def preview_schedule(
     dst = DstPolicy(values["gap"], values["repeat"])
     command = PreviewCommand("schedule", values["schedule"], timezone, values["after"], values["count"], dst)
     return answer(Fires(await preview.execute(command)))
+
+
+@router.get("/schedules/forecast", response_model=Forecast, openapi_extra=_FORECAST.openapi)
+async def forecast_starts(
+    request: Request, actor: CurrentActor, forecast: Annotated[ForecastStarts, use(lambda c: c.forecast_starts)]
+) -> Response:
+    """How many runs the clock will start, minute by minute, against the slots of live workers; the crowded minutes, and
+    which schedules to spread."""
+    values = _FORECAST.read(request)
+    return answer(await forecast.execute(ForecastCommand(values["hours"], values["queue"]), actor))
 
 
 @router.get("/workflows/{workflow}/next", response_model=Listing[TriggerFires], openapi_extra=_NEXT.openapi)

@@ -13,6 +13,48 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "alerts",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("source_id", Id(), nullable=False),
+        sa.Column("deadline_at", Instant(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=True),
+        sa.Column("heartbeat", sa.Text(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("resolved_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
+        sa.UniqueConstraint("source_id", "deadline_at", "kind", name=op.f("uq_alerts_source_id_deadline_at_kind")),
+    )
+    op.create_index(
+        "ix_alerts_open",
+        "alerts",
+        ["source_id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.create_index(
+        "ix_alerts_open_of_project",
+        "alerts",
+        ["project_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.create_index("ix_alerts_project_id_id", "alerts", ["project_id", "id"], unique=False)
+    op.create_index(
+        "ix_alerts_workflow_id_id",
+        "alerts",
+        ["workflow_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("workflow_id is not null"),
+        sqlite_where=sa.text("workflow_id is not null"),
+    )
+    op.create_table(
         "attempts",
         sa.Column("task_run_id", Id(), nullable=False),
         sa.Column("claim_no", sa.Integer(), nullable=False),
@@ -137,6 +179,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("deadline_at is not null and finished_at is null"),
     )
     op.create_index(
+        "ix_runs_ended",
+        "runs",
+        ["workflow_id", "state", "finished_at"],
+        unique=False,
+        postgresql_where=sa.text("finished_at is not null"),
+        sqlite_where=sa.text("finished_at is not null"),
+    )
+    op.create_index(
         "ix_runs_live_of_backfill",
         "runs",
         ["backfill_id"],
@@ -168,6 +218,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("slot_key is not null and finished_at is null"),
         sqlite_where=sa.text("slot_key is not null and finished_at is null"),
+    )
+    op.create_index(
+        "ix_runs_started",
+        "runs",
+        ["workflow_id", "started_at"],
+        unique=False,
+        postgresql_where=sa.text("started_at is not null"),
+        sqlite_where=sa.text("started_at is not null"),
     )
     op.create_index("ix_runs_workflow_id_id", "runs", ["workflow_id", "id"], unique=False)
     op.create_index(
@@ -347,6 +405,44 @@ def upgrade() -> None:
     op.create_index("ix_freezes_ends_at", "freezes", ["ends_at"], unique=False)
     op.create_index("ix_freezes_project_id_id", "freezes", ["project_id", "id"], unique=False)
     op.create_table(
+        "heartbeats",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("expression", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("grace_seconds", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("due_at", Instant(), nullable=False),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("last_ping_at", Instant(), nullable=True),
+        sa.Column("started_at", Instant(), nullable=True),
+        sa.Column("took_ms", sa.BigInteger(), nullable=True),
+        sa.Column("last_signal", sa.Text(), nullable=True),
+        sa.Column("last_signal_at", Instant(), nullable=True),
+        sa.Column("last_message", sa.Text(), nullable=True),
+        sa.Column("message_truncated", sa.Boolean(), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.CheckConstraint("(next_at is not null) = (state in ('new', 'up'))", name=op.f("ck_heartbeats_awaited")),
+        sa.CheckConstraint("kind in ('every', 'schedule')", name=op.f("ck_heartbeats_kind")),
+        sa.CheckConstraint("state in ('down', 'new', 'paused', 'up')", name=op.f("ck_heartbeats_state")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_heartbeats_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_heartbeats")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_heartbeats_project_id_name")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_heartbeats_token_hash")),
+    )
+    op.create_index(
+        "ix_heartbeats_due",
+        "heartbeats",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("next_at is not null"),
+        sqlite_where=sa.text("next_at is not null"),
+    )
+    op.create_table(
         "workflows",
         sa.Column("id", Id(), nullable=False),
         sa.Column("project_id", Id(), nullable=False),
@@ -370,6 +466,37 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("deleted_at is null"),
         sqlite_where=sa.text("deleted_at is null"),
+    )
+    op.create_table(
+        "expectations",
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("project_id", Id(), nullable=False),
+        sa.Column("workflow_id", Id(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("expression", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("within_seconds", sa.Integer(), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("next_at", Instant(), nullable=True),
+        sa.Column("last_at", Instant(), nullable=True),
+        sa.Column("last_result", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.CheckConstraint("last_result in ('met', 'missed')", name=op.f("ck_expectations_last_result")),
+        sa.CheckConstraint("state in ('finished', 'started', 'succeeded')", name=op.f("ck_expectations_state")),
+        sa.CheckConstraint("(last_at is null) = (last_result is null)", name=op.f("ck_expectations_last_at")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_expectations_project_id")),
+        sa.ForeignKeyConstraint(["workflow_id"], ["workflows.id"], name=op.f("fk_expectations_workflow_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_expectations")),
+        sa.UniqueConstraint("workflow_id", "name", name=op.f("uq_expectations_workflow_id_name")),
+    )
+    op.create_index(
+        "ix_expectations_due",
+        "expectations",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("active and next_at is not null"),
+        sqlite_where=sa.text("active and next_at is not null"),
     )
     op.create_table(
         "triggers",
@@ -510,12 +637,26 @@ def downgrade() -> None:
     )
     op.drop_table("triggers")
     op.drop_index(
+        "ix_expectations_due",
+        table_name="expectations",
+        postgresql_where=sa.text("active and next_at is not null"),
+        sqlite_where=sa.text("active and next_at is not null"),
+    )
+    op.drop_table("expectations")
+    op.drop_index(
         "uq_workflows_project_id_name",
         table_name="workflows",
         postgresql_where=sa.text("deleted_at is null"),
         sqlite_where=sa.text("deleted_at is null"),
     )
     op.drop_table("workflows")
+    op.drop_index(
+        "ix_heartbeats_due",
+        table_name="heartbeats",
+        postgresql_where=sa.text("next_at is not null"),
+        sqlite_where=sa.text("next_at is not null"),
+    )
+    op.drop_table("heartbeats")
     op.drop_index("ix_freezes_project_id_id", table_name="freezes")
     op.drop_index("ix_freezes_ends_at", table_name="freezes")
     op.drop_table("freezes")
@@ -568,6 +709,12 @@ def downgrade() -> None:
     )
     op.drop_index("ix_runs_workflow_id_id", table_name="runs")
     op.drop_index(
+        "ix_runs_started",
+        table_name="runs",
+        postgresql_where=sa.text("started_at is not null"),
+        sqlite_where=sa.text("started_at is not null"),
+    )
+    op.drop_index(
         "ix_runs_slot",
         table_name="runs",
         postgresql_where=sa.text("slot_key is not null and finished_at is null"),
@@ -593,6 +740,12 @@ def downgrade() -> None:
         sqlite_where=sa.text("backfill_id is not null and finished_at is null"),
     )
     op.drop_index(
+        "ix_runs_ended",
+        table_name="runs",
+        postgresql_where=sa.text("finished_at is not null"),
+        sqlite_where=sa.text("finished_at is not null"),
+    )
+    op.drop_index(
         "ix_runs_deadline",
         table_name="runs",
         postgresql_where=sa.text("deadline_at is not null and finished_at is null"),
@@ -609,3 +762,23 @@ def downgrade() -> None:
     op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_table("attempts")
+    op.drop_index(
+        "ix_alerts_workflow_id_id",
+        table_name="alerts",
+        postgresql_where=sa.text("workflow_id is not null"),
+        sqlite_where=sa.text("workflow_id is not null"),
+    )
+    op.drop_index("ix_alerts_project_id_id", table_name="alerts")
+    op.drop_index(
+        "ix_alerts_open_of_project",
+        table_name="alerts",
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.drop_index(
+        "ix_alerts_open",
+        table_name="alerts",
+        postgresql_where=sa.text("resolved_at is null"),
+        sqlite_where=sa.text("resolved_at is null"),
+    )
+    op.drop_table("alerts")

@@ -1,0 +1,1 @@
+"""Alerts: what somebody must be told of."""

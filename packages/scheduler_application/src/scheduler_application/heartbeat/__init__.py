@@ -1,0 +1,1 @@
+"""Heartbeats: jobs that live elsewhere say that they live."""
