@@ -73,7 +73,7 @@ async def _stamped(stack: Stack) -> tuple[float, float]:
 
 
 def percentiles(samples: Sequence[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(samples, n=100)
+    cuts = statistics.quantiles(samples, n=100, method="inclusive")
     return {"p50": cuts[49], "p99": cuts[98], "max": max(samples)}
 
 

@@ -24,6 +24,8 @@ HERD = 10_000
 OTHERS = 20
 STEADY_RATE = 100
 STEADY_SECONDS = 20
+LONE = 20
+LONE_APART_SECONDS = 0.7
 IDLE_SECONDS = 30.0
 LOOKS = 200
 SETTLED_SECONDS = 11.0
@@ -48,7 +50,7 @@ class Cost(NamedTuple):
 
 
 async def by_size(sizes: Sequence[int]) -> dict[str, Any]:
-    """100 fires a second beside N schedules that are not due, then 30 s in which nothing is."""
+    """100 fires a second beside N schedules that are not due, then 30 s in which nothing is, then one at a time."""
     figures = {size: await _beside(size) for size in sizes}
     first, last = figures[sizes[0]], figures[sizes[-1]]
     names = ("cpu_ms_per_fire", "query_ms_per_fire", "empty_look_ms")
@@ -77,7 +79,18 @@ async def _beside(size: int) -> dict[str, Any]:
             "empty_look_ms": await _empty_look(stack),
             "idle_looks": idle.looks,
             "idle_cpu_ms_per_second": idle.cpu / IDLE_SECONDS * 1000,
+            "lone_started_late_ms": await _one_at_a_time(stack),
         }
+
+
+async def _one_at_a_time(stack: Stack) -> dict[str, float]:
+    """How late a system that does nothing else starts what is due."""
+    await deploy_template(stack, "lone", {"schedule": "0 0 1 1 *"})
+    first = await _moment(stack) + timedelta(seconds=HEAD_START_SECONDS)
+    await copy(stack, Schedules("lone", LONE, first, LONE_APART_SECONDS))
+    await _seconds_until(stack, first, _ENDED, LONE)
+    late = await stack.database.fetch(_LATENESS, first, first + timedelta(hours=1), None)
+    return percentiles([row["started"] for row in late])
 
 
 async def at_rate(rate: int, seconds: int) -> dict[str, Any]:

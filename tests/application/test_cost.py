@@ -10,6 +10,7 @@ from scheduler_domain.run.outcome import Succeeded
 from scheduler_infrastructure.persistence.engine import both
 from tests.support.counting import Count, counting
 from tests.support.flows import chain, flow, lose, recover
+from tests.support.many_schedules import copies
 from tests.support.world import ACTOR, World
 
 SMALL, LARGE = 100, 5_000
@@ -125,6 +126,29 @@ async def test_many_versions_are_read_together(world: World) -> None:
     assert counts[0] == counts[1]
 
 
+async def test_a_firing_pass_costs_what_is_due_and_not_what_exists(world: World) -> None:
+    counts = []
+    for size in (SMALL, LARGE):
+        await world.deploy(flow(triggers=[{"schedule": "0 0 1 1 *"}]))
+        await copies(world, size)
+        world.clock.advance(60)
+        now = world.clock.now()
+        await world.write(
+            "update triggers set due_at = $1, next_at = $1 where id in (select id from triggers order by id limit 3)",
+            now,
+        )
+        term = await world.lead()
+        world.engine.definitions._kept.clear()
+        with counting(world) as count:
+            assert await world.fire_due_schedules.execute(term) == 3
+            assert (await world.next_due.execute() or now) > now
+        await world.announcer.idle()
+        counts.append(count)
+    small, large = counts
+    assert large.rows == small.rows
+    assert large.read <= 50
+
+
 async def test_recovery_costs_what_was_lost(world: World) -> None:
     await world.deploy(flow(islands(LARGE)))
     await world.start("flow")
@@ -156,6 +180,10 @@ async def test_what_the_leader_looks_for_is_found_by_an_index_of_its_own(world: 
         "ix_triggers_due": f"""
             select id from triggers
             where active and not paused and next_at is not null and next_at <= {moment} order by next_at limit 500""",
+        "ix_triggers_project_due": f"""
+            select id from triggers
+            where active and not paused and next_at is not null and next_at <= {moment}
+                and project_id = '00000000-0000-7000-8000-000000000001' order by next_at limit 500""",
         "ix_task_runs_wake": """
             select min(wake_at) from task_runs where state in ('waiting', 'retrying') and wake_at is not null""",
         "ix_runs_deadline": """

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from scheduler_application.errors import LeadershipLost
 from scheduler_application.leading import Leadership
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.schedule.fire import FIRED_AT_ONCE, FIRING_SECONDS
 from scheduler_domain.schedule.cron_parsing import parse_cron
-from scheduler_infrastructure.persistence.tables import projects, triggers, workflows
 from tests.support.flows import flow
+from tests.support.many_schedules import copies
 from tests.support.world import ACTOR, World
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -46,23 +44,6 @@ async def first_transaction(world: World) -> None:
 
     with pytest.raises(LeadershipLost):
         await world.fire_due_schedules.execute(await observed(world, begins))
-
-
-async def copies(world: World, count: int, project: str | None = None, **trigger: Any) -> None:
-    """More workflows like the one that is deployed, in ``project``, a new one where it is not there yet."""
-    (workflow,) = await world.rows("select * from workflows where name = 'flow'")
-    (original,) = await world.rows("select * from triggers where workflow_id = $1", workflow["id"])
-    project_id = workflow["project_id"] if project is None else world.ids.new()
-    async with world.database.transaction() as connection:
-        if project is not None:
-            row = {"id": project_id, "name": project, "created_at": world.clock.now()}
-            await connection.run(insert(projects).values(row))
-        for number in range(count):
-            own = {"id": world.ids.new(), "name": f"copy-{number}", "project_id": project_id}
-            await connection.run(insert(workflows).values({**workflow, **own}))
-            times = {"id": world.ids.new(), "workflow_id": own["id"], "project_id": project_id}
-            columns = {column.name: original[column.name] for column in triggers.c}
-            await connection.run(insert(triggers).values({**columns, **times, **trigger}))
 
 
 async def by_project(world: World, table: str) -> dict[str, int]:
