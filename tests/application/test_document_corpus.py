@@ -42,13 +42,13 @@ def same(left: Any, right: Any) -> bool:
 
 
 def loaded(text: str) -> tuple[bool, Any]:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         return True, load_yaml(text)
     except InvalidDefinition as error:
         return False, error.problems[0]
     finally:
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("case", cases("yaml-torture", "suite.jsonl"), ids=lambda case: str(case["case"]))

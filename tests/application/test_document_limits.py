@@ -25,11 +25,11 @@ def test_the_largest_workflow_is_parsed_in_seconds_and_loaded_at_once(
 ) -> None:
     text = largest_workflow()
     assert len(text) < MAX_BYTES
-    started = time.perf_counter()
+    started = time.process_time()
     document = parse_document(text)
-    parsed = time.perf_counter()
+    parsed = time.process_time()
     definition = load_definition(document.content)
-    loaded = time.perf_counter()
+    loaded = time.process_time()
     record_property("10,000 tasks", f"parsed in {parsed - started:.2f} s, loaded in {loaded - parsed:.2f} s")
     assert len(definition.tasks) == 10_000
     assert parsed - started < 15
@@ -60,11 +60,11 @@ def to_the_limit(part: str) -> Callable[[], str]:
     ],
 )
 def test_a_hostile_document_is_refused_in_bounded_time(text: Callable[[], str], code: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InvalidDefinition) as caught:
         parse_document(text())
     assert caught.value.problems[0].code == code
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
 
 
 @pytest.mark.parametrize(

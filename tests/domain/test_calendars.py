@@ -171,10 +171,10 @@ def test_a_calendar_that_leaves_nothing_is_refused_in_bounded_time(
     kind: str, expression: str, shift: Shift | None
 ) -> None:
     timetable = parse_timetable(kind, expression, "Europe/Berlin", anchor=NOON, calendar=always(shift))
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InvalidDefinition) as caught:
         check_calendar(timetable, "Europe/Berlin", always(shift), NOON)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     (problem,) = caught.value.problems
     assert (problem.loc, problem.code) == (("calendar",), "never_fires")
     assert "'everything'" in problem.message

@@ -263,9 +263,9 @@ def test_256_characters_are_accepted() -> None:
     ],
 )
 def test_what_never_fires_is_refused_within_milliseconds(expression: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     (problem,) = problems(expression)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
     assert problem.code == "never_fires"
     assert "no date in the next 10 years" in problem.message
 

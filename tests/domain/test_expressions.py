@@ -295,10 +295,10 @@ def test_no_expression_makes_more_than_its_bound(text: str) -> None:
     if text == "upper(inputs.sharp)":
         assert len(parse_expression(text).evaluate(scope)) == 65_536
         return
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ExpressionError, match="65536 bytes"):
         parse_expression(text).evaluate(scope)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_template_adds_a_bounded_amount() -> None:

@@ -58,11 +58,11 @@ def test_no_order_exists_for_a_wrong_graph() -> None:
 
 def test_ten_thousand_tasks_take_well_under_a_second() -> None:
     needs = {f"t{number}": [f"t{number - step}" for step in (1, 7, 50) if number >= step] for number in range(10_000)}
-    started = time.perf_counter()
+    started = time.process_time()
     ancestry = Ancestry(needs, topological_order(needs))
     assert ancestry.is_before("t0", "t9999")
     assert not ancestry.is_before("t9999", "t0")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @given(st.integers(1, 12).flatmap(lambda size: st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)))))

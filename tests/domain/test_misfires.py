@@ -108,9 +108,9 @@ def test_passes_decide_every_due_time_once_and_in_order(policy: MisfirePolicy, e
 def test_a_million_missed_times_take_short_passes() -> None:
     secondly = parse_timetable("every", "1", "UTC", anchor=NOON)
     now = NOON + timedelta(seconds=1_000_000)
-    began = time.perf_counter()
+    began = time.process_time()
     decisions = decide_due(secondly, NOON + timedelta(seconds=1), now, MisfirePolicy.FIRE_ALL)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert len(decisions.rows) == MAX_DECISIONS
     assert decisions.next_at == NOON + timedelta(seconds=1 + MAX_DECISIONS)
 
