@@ -141,11 +141,11 @@ async def test_a_firing_pass_costs_what_is_due_and_not_what_exists(world: World)
         world.engine.definitions._kept.clear()
         with counting(world) as count:
             assert await world.fire_due_schedules.execute(term) == 3
+            await world.announcer.idle()
             assert (await world.next_due.execute() or now) > now
-        await world.announcer.idle()
         counts.append(count)
     small, large = counts
-    assert large.rows == small.rows
+    assert sorted(large.rows) == sorted(small.rows)
     assert large.read <= 50
 
 
