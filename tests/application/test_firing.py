@@ -216,6 +216,21 @@ async def test_a_row_that_cannot_be_evaluated_is_put_aside_and_stops_nobody(worl
     assert await fire(world, HOUR) == 1
 
 
+@pytest.mark.parametrize("content", ['{"workflow": 5}', "{"])
+async def test_a_version_that_cannot_be_read_any_more_stops_nobody(world: World, content: str) -> None:
+    await world.deploy(timed({"schedule": "0 * * * *", "name": "bad"}, name="first"))
+    await world.deploy(timed({"schedule": "0 * * * *", "name": "good"}, name="second"))
+    (version,) = await world.rows(
+        "select v.id, v.content from versions v join triggers t on t.workflow_id = v.workflow_id where t.name = 'bad'"
+    )
+    await world.write("update versions set content = $1 where id = $2", content, version["id"])
+    assert await fire(world, HOUR) == 1
+    assert [row["started_by"] for row in await world.rows("select started_by from runs")] == ["trigger:good"]
+    assert (await trigger(world, "first")).error
+    # What looks over the world after each test reads every version.
+    await world.write("update versions set content = $1 where id = $2", version["content"], version["id"])
+
+
 async def test_a_concurrency_key_that_cannot_be_evaluated_stops_nobody(world: World) -> None:
     key = "${{ 1 / inputs.n }}"
     wrong = timed({"schedule": "0 * * * *"}, name="bad", inputs={"n": {"type": "integer", "default": 0}})

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,7 @@ from scheduler_application.errors import NotFound
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.ports.rows import StoredVersion
 from scheduler_application.workflow.document import load_definition
+from scheduler_domain.errors import DomainError
 from scheduler_domain.workflow.definition import WorkflowDefinition
 
 KEPT_TASKS = 50_000
@@ -42,11 +44,13 @@ class Definitions:
         self._tasks = 0
 
     async def load(self, tx: Transaction, version_ids: Iterable[str]) -> None:
-        """Reads together what `get` would read one by one. What the store does not have is left for `get` to say."""
+        """Reads together what `get` would read one by one. What the store does not have, or what cannot be read any
+        more, is left for `get` to say, to whoever needs it and to nobody else."""
         missing = sorted(set(version_ids) - self._kept.keys())
         for start in range(0, len(missing), LOADED_AT_ONCE):
             for stored in await tx.workflows.versions(missing[start : start + LOADED_AT_ONCE]):
-                self._keep(await self._load(stored))
+                with suppress(DomainError, ValueError):
+                    self._keep(await self._load(stored))
 
     async def get(self, tx: Transaction, version_id: str) -> Version:
         """Raises `NotFound` where the store has no such version."""
