@@ -18,6 +18,7 @@ from scheduler_application.schedule.manage import PauseCommand
 from scheduler_application.workflow.authoring import WorkflowCommand
 from scheduler_application.workflow.document import parse_document
 from scheduler_application.workflow.root_queues import root_queues
+from scheduler_domain.schedule.timetable import parse_timetable
 from scheduler_infrastructure.persistence.engine import Connection
 from tests.support.flows import flow, list_days
 from tests.support.world import ACTOR, World
@@ -317,10 +318,18 @@ async def test_advice_beyond_the_bound_is_counted(world: World, monkeypatch: pyt
     monkeypatch.setattr(spreading, "MAX_ADVICE", 5)
     found = await forecast(world, 2)
     assert (found.advice_total, len(found.advice)) == (12, 5)
-    # Each takes one start out of the minute of all, unless its hash names this very minute.
-    peaks = [advice.peak_after for advice in found.advice]
-    assert peaks == sorted(peaks, reverse=True)
-    assert 7 <= peaks[-1] <= peaks[0] <= 12
+    identities = await world.rows(
+        "select w.name, t.id from triggers t join workflows w on w.id = t.workflow_id order by w.name"
+    )
+    minutes = [0] * 12
+    expected = []
+    for place, row in enumerate(identities[:5]):
+        assert found.advice[place].workflow == row["name"]
+        moved = parse_timetable("schedule", "H * * * *", "UTC", seed=str(row["id"])).next_after(NINE)
+        assert moved is not None
+        minutes[place] = moved.minute
+        expected.append(max(Counter(minutes).values()))
+    assert [advice.peak_after for advice in found.advice] == expected
 
 
 async def test_nothing_planned_is_an_empty_forecast(world: World) -> None:
