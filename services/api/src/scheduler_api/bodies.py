@@ -50,6 +50,18 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+TAKES_DOCUMENT = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+"""What OpenAPI says about a request with a definition."""
+
+
 def takes(schema: dict[str, Any]) -> dict[str, Any]:
     """What OpenAPI says about a request with a JSON body."""
     return {"requestBody": {"content": {JSON_TYPE: {"schema": schema}}}}

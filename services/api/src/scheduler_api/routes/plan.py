@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scheduler_api.answers import answer
-from scheduler_api.bodies import read_document
+from scheduler_api.bodies import TAKES_DOCUMENT, read_document
 from scheduler_api.dependencies import CurrentActor, use
 from scheduler_api.query import Query, text
 from scheduler_api.routing import asking_router
@@ -15,18 +15,9 @@ from scheduler_application.schedule.plan import Plan, PlanCommand, PlanWorkflow
 router = asking_router("workflows")
 
 _QUERY = Query(text("source", "the folder with the workflow's code, as workers see it", longest=4_096))
-_DOCUMENT = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
-        },
-    }
-}
 
 
-@router.post("/workflows:plan", response_model=Plan, openapi_extra={**_QUERY.openapi, **_DOCUMENT})
+@router.post("/workflows:plan", response_model=Plan, openapi_extra={**_QUERY.openapi, **TAKES_DOCUMENT})
 async def plan_workflow(
     request: Request, actor: CurrentActor, plan: Annotated[PlanWorkflow, use(lambda c: c.plan_workflow)]
 ) -> Response:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scheduler_api.answers import answer
-from scheduler_api.bodies import Body, read_body, read_json_object, validate
+from scheduler_api.bodies import Body, read_body, read_json_object, takes, validate
 from scheduler_api.dependencies import use_cases_of
 from scheduler_api.errors import Refused, describe, internal
 from scheduler_api.idempotency import REPLAYED, idempotency_key, request_hash
@@ -45,7 +45,7 @@ class BatchBody(Body):
 
 def _takes(schema: dict[str, Any]) -> dict[str, Any]:
     workflow = {"name": "workflow", "in": "path", "required": True, "schema": {"type": "string"}}
-    return {"parameters": [workflow], "requestBody": {"content": {"application/json": {"schema": schema}}}}
+    return {"parameters": [workflow], **takes(schema)}
 
 
 @router.post(

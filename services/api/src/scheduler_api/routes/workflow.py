@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scheduler_api.answers import Listing, answer, nothing
-from scheduler_api.bodies import read_document, read_json_object, refuse_body
+from scheduler_api.bodies import TAKES_DOCUMENT, read_document, read_json_object, refuse_body
 from scheduler_api.dependencies import CurrentActor, Reading, use
 from scheduler_api.errors import Refused, refused
 from scheduler_api.parsing import DOCUMENT_LIMITS
@@ -40,15 +40,6 @@ _PAGE = Query(LIMIT, CURSOR)
 _SOURCE = text("source", "the folder with the workflow's code, as workers see it", longest=4_096)
 _CREATE = Query(flag("deploy", "deploy the definition at once"), _SOURCE)
 _DEPLOY = Query(_SOURCE)
-_DOCUMENT = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
-        },
-    }
-}
 _TASK = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
@@ -66,7 +57,9 @@ class DeploymentView:
     triggers: list[TriggerView]
 
 
-@router.post("/workflows", response_model=WorkflowView, status_code=201, openapi_extra={**_CREATE.openapi, **_DOCUMENT})
+@router.post(
+    "/workflows", response_model=WorkflowView, status_code=201, openapi_extra={**_CREATE.openapi, **TAKES_DOCUMENT}
+)
 async def create_workflow(
     request: Request,
     actor: CurrentActor,
@@ -96,7 +89,7 @@ async def show_workflow(workflow: str, actor: CurrentActor, reader: Reading) -> 
     return answer(await _workflow(reader, actor.project, workflow))
 
 
-@router.put("/workflows/{workflow}", response_model=WorkflowView, openapi_extra=_DOCUMENT)
+@router.put("/workflows/{workflow}", response_model=WorkflowView, openapi_extra=TAKES_DOCUMENT)
 async def save_draft(
     workflow: str,
     request: Request,
