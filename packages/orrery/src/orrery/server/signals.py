@@ -1,6 +1,7 @@
 """Running until somebody says stop: the one place where signals end a server, and all its parts together."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -16,6 +17,9 @@ SAME_SIGNAL_SECONDS = 1.0
 """SIGTERMs this close together are one: whoever wraps the command (`uv run`, a service manager) forwards what the whole
 process group has got already. A person's second Ctrl-C is meant, however quick."""
 
+COLLECT_AFTER = 20_000
+"""How many more objects than were freed make the collector look at the youngest ones."""
+
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
@@ -26,6 +30,7 @@ def run_until_stopped(main: Main) -> int:
     """
 
     async def listening() -> None:
+        _spare_the_collector()
         with _stop_signals() as stop:
             await main(stop)
 
@@ -39,6 +44,13 @@ def run_until_stopped(main: Main) -> int:
         logging.getLogger("orrery").exception("the server ended unexpectedly")
         raise
     return OK
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now stays for good, and hot paths leave few cycles: looking through all of it every 700 new
+    objects took a tenth of a busy worker's time."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 @contextmanager

@@ -42,8 +42,4 @@ async def _connect_and_begin(**arguments: Any) -> Any:
 
 async def _teach_text_uuids(driver: Any) -> None:
     """Ids are text in Python; this keeps the driver from making objects of them that nobody wants."""
-    await driver.set_type_codec("uuid", schema="pg_catalog", encoder=_same, decoder=_same, format="text")
-
-
-def _same(text: str) -> str:
-    return text
+    await driver.set_builtin_type_codec("uuid", schema="pg_catalog", codec_name="text", format="text")
