@@ -238,7 +238,8 @@ class _PostgresConnection(Connection):
     async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
         if not rows:
             return ()
-        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *zip(*rows, strict=True), *more)
+        columns = (_without_nulls(column) for column in zip(*rows, strict=True))
+        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *columns, *more)
         return found
 
     async def rows(self, core: Executable) -> Sequence[RowMapping]:
@@ -246,6 +247,12 @@ class _PostgresConnection(Connection):
 
     async def run(self, core: Executable) -> int:
         return (await self._core.execute(core)).rowcount
+
+
+def _without_nulls(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Nothing for a column that is null in every row, as many are: ``unnest`` fills up what is shorter with nulls, and
+    each value costs the driver and the server alike."""
+    return () if column[0] is None and column.count(None) == len(column) else column
 
 
 class SqliteDatabase(Database):
