@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -93,14 +94,19 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
     relaying = _Relaying(dispatcher.relay)
     backfilling = _Backfilling(dispatcher.backfills)
     return (
+        # By itself: looking at everything else between two passes would make every schedule late by as long.
+        Duty(
+            (Step("fire", dispatcher.fire.execute),),
+            _UntilDue(dispatcher.next_due.fire, dispatcher.clock).pause,
+            woken=True,
+        ),
         Duty(
             (
-                Step("fire", dispatcher.fire.execute),
                 Step("wake", dispatcher.wake.execute),
                 Step("deadlines", dispatcher.deadlines.execute),
                 Step("judge", _telling(dispatcher.judge.execute)),
             ),
-            _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
+            _UntilDue(dispatcher.next_due.wake, dispatcher.clock).pause,
             woken=True,
         ),
         Duty((Step("backfill", backfilling.work),), backfilling.pause, woken=True),
@@ -127,13 +133,13 @@ def _telling(judge: Callable[[Leadership], Awaitable[Alerted]]) -> Callable[[Lea
 class _UntilDue:
     """Sleeps until the next due moment, to the millisecond."""
 
-    def __init__(self, next_due: NextDue, clock: Clock) -> None:
+    def __init__(self, next_due: Callable[[], Awaitable[datetime | None]], clock: Clock) -> None:
         self._next_due = next_due
         self._clock = clock
         self._unseen = 0.0
 
     async def pause(self, done: int | None) -> float:
-        due_at = await self._next_due.execute()
+        due_at = await self._next_due()
         left = LOOK_SECONDS if due_at is None else (due_at - self._clock.now()).total_seconds()
         if left > 0 or done:
             self._unseen = 0.0

@@ -17,8 +17,9 @@ SAME_SIGNAL_SECONDS = 1.0
 """SIGTERMs this close together are one: whoever wraps the command (`uv run`, a service manager) forwards what the whole
 process group has got already. A person's second Ctrl-C is meant, however quick."""
 
-COLLECT_AFTER = 20_000
-"""How many more objects than were freed make the collector look at the youngest ones."""
+YOUNG_OBJECTS = 10_000
+"""So many new objects make the collector look at the young ones: a batch of a thousand runs, most of which are gone by
+counting references before it looks."""
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -30,7 +31,7 @@ def run_until_stopped(main: Main) -> int:
     """
 
     async def listening() -> None:
-        _spare_the_collector()
+        _look_only_at_what_comes()
         with _stop_signals() as stop:
             await main(stop)
 
@@ -46,11 +47,11 @@ def run_until_stopped(main: Main) -> int:
     return OK
 
 
-def _spare_the_collector() -> None:
-    """What is loaded by now stays for good, and hot paths leave few cycles: looking through all of it every 700 new
-    objects took a tenth of a busy worker's time."""
+def _look_only_at_what_comes() -> None:
+    """What was imported stays as long as the process. It is most of what there is, and to look through it again and
+    again would hold everything up for a tenth of a second at a time."""
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 @contextmanager
