@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import argparse
+import contextlib
 import sys
 
 from benchmarks import __doc__ as about
@@ -8,6 +9,7 @@ from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
 from benchmarks.measures import chain, fanout, latency, schedules, throughput
 from benchmarks.report import last_line
+from benchmarks.servers import own_servers
 
 MEASURES: tuple[Measure, ...] = (
     throughput.MEASURE,
@@ -23,8 +25,10 @@ def main() -> None:
     """Runs one measure and prints its table, where it has one, and its line of JSON."""
     arguments = _parser().parse_args()
     measure: Measure = arguments.measure
-    taken_on = machine()
-    figures = run(measure, arguments)
+    own = own_servers(statements=arguments.statements) if arguments.own_servers else contextlib.nullcontext()
+    with own:
+        taken_on = machine()
+        figures = run(measure, arguments)
     if measure.table is not None:
         sys.stdout.write(measure.table(figures) + "\n")
     sys.stdout.write(last_line(measure.name, figures, taken_on) + "\n")
@@ -41,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
         options.add_argument(
             "--repeat", type=int, default=measure.repeats, help="measure so often, print medians (%(default)s)"
         )
+        options.add_argument(
+            "--own-servers", action="store_true", help="start a PostgreSQL and a RabbitMQ that nobody else uses"
+        )
+        options.add_argument("--statements", action="store_true", help="count its statements: with --own-servers")
         options.set_defaults(measure=measure)
     return parser
 

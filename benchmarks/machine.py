@@ -10,7 +10,7 @@ from typing import Any
 import aio_pika
 import asyncpg
 
-from benchmarks.stack import POSTGRES_URL, RABBITMQ_URL
+from benchmarks.servers import servers
 
 ANSWER_SECONDS = 5.0
 
@@ -21,6 +21,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "own_servers": servers().own,
         "versions": {"python": platform.python_version(), **asyncio.run(_servers())},
     }
 
@@ -31,7 +32,7 @@ async def _servers() -> dict[str, str | None]:
 
 async def _postgresql() -> str | None:
     with contextlib.suppress(OSError, asyncpg.PostgresError, TimeoutError):
-        connection = await asyncpg.connect(POSTGRES_URL, timeout=ANSWER_SECONDS)
+        connection = await asyncpg.connect(servers().postgres_url, timeout=ANSWER_SECONDS)
         version: str = await connection.fetchval("show server_version")
         await connection.close()
         return version.split(maxsplit=1)[0]
@@ -40,7 +41,7 @@ async def _postgresql() -> str | None:
 
 async def _rabbitmq() -> str | None:
     with contextlib.suppress(OSError, aio_pika.exceptions.AMQPError, TimeoutError):
-        async with await aio_pika.connect(RABBITMQ_URL, timeout=ANSWER_SECONDS) as connection:
+        async with await aio_pika.connect(servers().rabbitmq_url, timeout=ANSWER_SECONDS) as connection:
             transport = connection.transport
             properties = getattr(transport.connection, "server_properties", {}) if transport else {}
             return _text(properties.get("version"))

@@ -25,12 +25,13 @@ def outline(figures: Mapping[str, Any], name: str = "") -> str:
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows below heads; the first column to the left, the others, numbers, to the right."""
+    """Rows below heads; texts to the left, numbers to the right."""
     cells = [list(heads), *([shown_number(cell) for cell in row] for row in rows)]
     widths = [max(len(row[number]) for row in cells) for number in range(len(heads))]
+    texts = {number for row in rows for number, cell in enumerate(row) if isinstance(cell, str)}
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if number == 0 else cell.rjust(width)
+            cell.ljust(width) if number in texts else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
