@@ -1,7 +1,6 @@
 """Orrery's processes for one benchmark, over a database of their own."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -24,7 +23,9 @@ import psutil
 from benchmarks.broker import virtual_host
 from benchmarks.servers import servers
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
+"""Three processes compile their modules where that was never done; on a busy machine it takes long."""
+
 STOP_SECONDS = 20.0
 CODE = Path(__file__).parent / "code"
 
@@ -115,7 +116,9 @@ class _Launch:
         self._port = port
         self._profiles = profiles
         self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ORRERY_")}
+        # Without compiled modules, which an installation has, three processes take half a minute to start.
+        ignored = ("ORRERY_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
         self._environment = kept | {
             "ORRERY_DATABASE_URL": database_url,
             "ORRERY_BROKER_URL": broker_url,
@@ -164,20 +167,25 @@ class _Launch:
 
     async def serving(self, http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> None:
         """Returns when all answer; raises `RuntimeError` with the end of each log where that takes too long."""
+        missing = ""
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await self._answer(http, database, workers):
+                while missing := await self._missing(http, database, workers):
                     await asyncio.sleep(0.1)
         except TimeoutError:
             logs = [f"{log.name}: {log.read_text()[-2000:]}" for log in self._folder.glob("*.log")]
-            raise RuntimeError("\n".join(["not all came up", *logs])) from None
+            raise RuntimeError("\n".join([f"not all came up: {missing}", *logs])) from None
 
     @staticmethod
-    async def _answer(http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> bool:
-        with contextlib.suppress(httpx2.TransportError):
-            live = await database.fetchval("select count(*) from workers where state = 'active'")
-            return live == workers and (await http.get("/workflows")).is_success
-        return False
+    async def _missing(http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> str:
+        live = await database.fetchval("select count(*) from workers where state = 'active'")
+        if live != workers:
+            return f"{live} of {workers} workers are active"
+        try:
+            answer = await http.get("/workflows")
+        except httpx2.TransportError as error:
+            return f"the API does not answer: {error!r}"
+        return "" if answer.is_success else f"the API answers {answer.status_code}: {answer.text[:500]}"
 
     def stop(self) -> None:
         for _, process in self._started:
