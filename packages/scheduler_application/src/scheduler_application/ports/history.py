@@ -18,8 +18,9 @@ class Moved(NamedTuple):
 class HistoryWrites(Protocol):
     """Stores differ in how they keep history; each does here what it needs, and nothing else."""
 
-    async def prepare(self, now: datetime) -> int:
-        """Makes room for what comes in the next weeks; how many pieces were missing."""
+    async def prepare(self, now: datetime) -> bool:
+        """Makes one piece for what comes in the next weeks; false where none is missing, or it cannot be made just
+        now."""
         ...
 
     async def archive(

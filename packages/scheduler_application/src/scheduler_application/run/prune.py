@@ -68,7 +68,8 @@ class PruneFinished:
         """One pass over everything; raises `LeadershipLost`, `Unavailable`."""
         now = self._clock.now()
         tidied = Tidied()
-        tidied.made = await self._do(leadership, lambda history: history.prepare(now))
+        while await self._do(leadership, lambda history: history.prepare(now)):
+            tidied.made += 1
         await self._archive(leadership, tidied, now)
         await self._end_runs(leadership, tidied, now)
         await self._end_rows(leadership, tidied, now)

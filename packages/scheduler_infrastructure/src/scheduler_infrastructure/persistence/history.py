@@ -64,14 +64,14 @@ class SqlHistory:
         self._connection = connection
         self._on_postgres = connection.dialect == "postgresql"
 
-    async def prepare(self, now: datetime) -> int:
+    async def prepare(self, now: datetime) -> bool:
         if not self._on_postgres:
-            return 0
-        made = 0
+            return False
         for kind in (*OF_FINISHED, *OF_ATTEMPTS, LEDGER):
             there = await partitions.ends(self._connection, kind)
-            made += await partitions.make(self._connection, kind, partitions.ahead(kind, there, now))
-        return made
+            if await partitions.make(self._connection, kind, partitions.ahead(kind, there, now)):
+                return True
+        return False
 
     async def archive(
         self, settled_before: datetime, kept_since: datetime | None, after: str | None, limit: int
@@ -87,8 +87,6 @@ class SqlHistory:
         )
         page = await self._page([row["id"] for row in found])
         weeks = [partitions.time_of(run_id) for run_id in page]
-        for kind in OF_FINISHED:
-            await partitions.make(self._connection, kind, weeks)
         if not page or not await self._have_partitions(weeks):
             return Moved(0, 0, None)
         await self._connection.fetch(MOVE_RUNS, page)
@@ -162,10 +160,12 @@ class SqlHistory:
         return page
 
     async def _have_partitions(self, moments: Sequence[datetime]) -> bool:
+        """Makes those that are missing; false where a lock was not to be had."""
         for kind in OF_FINISHED:
-            there = set(await partitions.ends(self._connection, kind))
-            if any(end_of(kind, moment) not in there for moment in moments):
-                return False
+            wanted = {end_of(kind, moment) for moment in moments}
+            while wanted - set(await partitions.ends(self._connection, kind)):
+                if not await partitions.make(self._connection, kind, moments):
+                    return False
         return True
 
     async def _drop_finished(self, finished_before: datetime) -> Sequence[str]:

@@ -18,7 +18,7 @@ LOCK_MILLISECONDS = 200
 """How long writers may stand behind a change of partitions."""
 
 WEEKS_AHEAD = 2
-_LOOKED_BACK = timedelta(weeks=8)
+LOOKED_BACK = timedelta(weeks=8)
 """Weeks without partitions before it keep their rows in ``…_rest``."""
 
 _ORIGIN = datetime(2018, 1, 1, tzinfo=UTC)
@@ -94,18 +94,22 @@ async def ends(connection: Connection, kind: Partitioned) -> list[datetime]:
     )
 
 
-async def make(connection: Connection, kind: Partitioned, moments: Sequence[datetime]) -> int:
-    """Makes the partitions for ``moments`` that are missing; how many. Fewer where a lock was not to be had."""
-    there = set(await ends(connection, kind))
-    made = 0
-    for end in sorted({end_of(kind, moment) for moment in moments} - there):
-        made += await _briefly(connection, _making(kind, end))
-    return made
+async def make(connection: Connection, kind: Partitioned, moments: Sequence[datetime]) -> bool:
+    """Makes the first partition for ``moments`` that is missing; false where none is, or a lock was not to be had.
+
+    Where there is a rest, only those after the last one: what is before it has a place, for the first one has no
+    beginning.
+    """
+    there = await ends(connection, kind)
+    missing = {end_of(kind, moment) for moment in moments} - set(there)
+    if kind.has_rest and there:
+        missing = {end for end in missing if end > there[-1]}
+    return bool(missing) and await _briefly(connection, _making(kind, min(missing)))
 
 
 def ahead(kind: Partitioned, there: Sequence[datetime], now: datetime) -> list[datetime]:
     """A moment in each partition that must be there at ``now``: from the last one on to some weeks ahead."""
-    first = max(there[-1] if there else now, now - _LOOKED_BACK)
+    first = max(there[-1] if there else now, now - LOOKED_BACK)
     until = end_of(kind, now + timedelta(weeks=WEEKS_AHEAD))
     moments = [now]
     while first < until:
@@ -116,7 +120,7 @@ def ahead(kind: Partitioned, there: Sequence[datetime], now: datetime) -> list[d
 
 async def drop(connection: Connection, names: Sequence[str]) -> bool:
     """Drops whole partitions; false where somebody uses them just now."""
-    return bool(await _briefly(connection, [f"drop table if exists {', '.join(names)}"]))
+    return await _briefly(connection, [f"drop table if exists {', '.join(names)}"])
 
 
 def _making(kind: Partitioned, end: datetime) -> list[str]:
@@ -134,8 +138,8 @@ def _making(kind: Partitioned, end: datetime) -> list[str]:
     return [*made, f"alter table {kind.table} attach partition {name} for values from ({start}) to ({stop})"]
 
 
-async def _briefly(connection: Connection, statements: Sequence[str]) -> int:
-    """1 when all were carried out, 0 when none was: a lock was not free for a moment."""
+async def _briefly(connection: Connection, statements: Sequence[str]) -> bool:
+    """Whether all were carried out; otherwise none was: a lock was not free for a moment."""
     await connection.fetch(both("savepoint partitions"))
     try:
         await connection.fetch(both(f"set local lock_timeout = '{LOCK_MILLISECONDS}ms'"))
@@ -144,9 +148,9 @@ async def _briefly(connection: Connection, statements: Sequence[str]) -> int:
         await connection.fetch(both("set local lock_timeout = '2s'"))
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         await connection.fetch(both("rollback to savepoint partitions"))
-        return 0
+        return False
     await connection.fetch(both("release savepoint partitions"))
-    return 1
+    return True
 
 
 _PARTITIONS = both(
