@@ -15,6 +15,7 @@ from scheduler_application.leading import Campaign, Leadership
 from scheduler_application.ports.rows import WorkerRow
 from scheduler_application.run.announce import Announcer
 from scheduler_application.run.control import EnforceRunDeadlines, StopRuns
+from scheduler_application.run.prune import PruneFinished, Retention
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
@@ -33,7 +34,7 @@ from scheduler_infrastructure.persistence.columns import instant_to_text
 from scheduler_infrastructure.telemetry.untraced import Untraced
 from tests.services.stage import ONE_TASK, Stage
 from tests.support.observed_store import ObservedStore
-from tests.support.world import ACTOR, Low
+from tests.support.world import ACTOR, Low, at_once
 
 EVERY_MINUTE = {"workflow": "tick", "triggers": [{"every": "1m"}], "tasks": {"only": {"shell": "true"}}}
 
@@ -63,6 +64,7 @@ class Running:
             relay=RelayHints(store, clock, says),
             recover=RecoverLostWorkers(store, engine, clock, says, metrics),
             calendars=RefreshDueCalendars(store, clock, world.calendar_texts),
+            prune=PruneFinished(store, clock, metrics, Retention(), at_once),
             watchdog=Watchdog(NextDue(store), world.reader, clock),
             signals=hub.signals,
             clock=clock,

@@ -20,12 +20,12 @@ async def broken_invariants(world: World) -> list[str]:
     """One sentence for each thing that is wrong."""
     runs = await world.rows(
         "select id, workflow_id, version_id, state, slot_key, started_at, finished_at, tasks_left, tasks_failed,"
-        " tasks_cancelled from runs"
+        " tasks_cancelled from all_runs"
     )
     tasks: dict[str, list[Row]] = defaultdict(list)
     for row in await world.rows(
         "select id, run_id, task, item_index, group_id, state, needs_left, worker_id, wake_at, child_run_id,"
-        " finished_at from task_runs"
+        " finished_at from all_task_runs"
     ):
         tasks[row["run_id"]].append(row)
     needs = await _needs(world)

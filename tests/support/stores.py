@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from scheduler_infrastructure.persistence.history_tables import history_metadata
 from scheduler_infrastructure.persistence.schema import migrate
 from scheduler_infrastructure.persistence.tables import metadata
 from tests.support import services
@@ -42,4 +43,5 @@ def empty_postgres(url: str) -> None:
     """Takes away every row but the default project. To delete few rows is much cheaper than to truncate fifteen
     tables."""
     tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != _KEPT]
+    tables += history_metadata.tables
     on_server(url, "".join(f'delete from "{table}";' for table in tables))

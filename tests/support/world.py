@@ -44,6 +44,7 @@ from scheduler_application.run.control import (
 from scheduler_application.run.definitions import Definitions
 from scheduler_application.run.logs import ReadLogs
 from scheduler_application.run.open_runs import Engine
+from scheduler_application.run.prune import PruneFinished, Retention
 from scheduler_application.run.record import RecordOutcomes, Report
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartedRun, StartRun, StartRunCommand, StartRuns
@@ -198,6 +199,7 @@ class World:
         self.enforce_run_deadlines = EnforceRunDeadlines(store, self.stop_runs, clock)
         self.relay_hints = RelayHints(store, clock, says)
         self.recover_lost_workers = RecoverLostWorkers(store, engine, clock, says, metrics)
+        self.prune_finished = PruneFinished(store, clock, metrics, Retention(), at_once)
         self.worker_id = ""
 
     async def deploy(self, document: str | Mapping[str, Any], *, source: str | None = None) -> Deployment:

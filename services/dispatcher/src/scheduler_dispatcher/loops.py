@@ -14,6 +14,7 @@ from scheduler_application.pausing import Sleep
 from scheduler_application.ports.messaging import Signals
 from scheduler_application.ports.time import Clock, Randomness
 from scheduler_application.run.control import EnforceRunDeadlines
+from scheduler_application.run.prune import PruneFinished
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
@@ -31,6 +32,7 @@ LOOK_SECONDS = 5.0
 RELAY_SECONDS = 0.5
 RECOVER_SECONDS = 3.0
 CALENDARS_SECONDS = 10.0
+PRUNE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 """Pauses while something is due that a pass did not see to."""
@@ -58,6 +60,7 @@ class Dispatcher:
     relay: RelayHints
     recover: RecoverLostWorkers
     calendars: RefreshDueCalendars
+    prune: PruneFinished
     watchdog: Watchdog
     signals: Signals
     clock: Clock
@@ -114,6 +117,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
         Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
+        Duty((Step("prune", _tidying(dispatcher.prune)),), _pruning),
     )
 
 
@@ -126,6 +130,20 @@ def _telling(judge: Callable[[Leadership], Awaitable[Alerted]]) -> Callable[[Lea
             about = {"alert": alert.id, "kind": alert.kind, "key": alert.key}
             _log.warning("an alert was raised", reason=alert.message, **about)
         return alerted.deadlines
+
+    return work
+
+
+def _tidying(prune: PruneFinished) -> Callable[[Leadership], Awaitable[int]]:
+    """The work of pruning: what went is a line of the log."""
+
+    async def work(leadership: Leadership) -> int:
+        tidied = await prune.execute(leadership)
+        if tidied.dropped or tidied.rows.total() > tidied.rows["moved_runs"]:
+            _log.info("history was pruned", dropped=tidied.dropped, rows=dict(+tidied.rows))
+        if tidied.misplaced:
+            _log.warning("attempts or logs lie in no partition of their own", rows=tidied.misplaced)
+        return tidied.done
 
     return work
 
@@ -201,3 +219,7 @@ async def _recovering(_done: int | None) -> float:
 async def _refreshing(done: int | None) -> float:
     """A pass reads one calendar, so that no step lasts long; the next one follows at once where there was one."""
     return 0.0 if done else CALENDARS_SECONDS
+
+
+async def _pruning(_done: int | None) -> float:
+    return PRUNE_SECONDS

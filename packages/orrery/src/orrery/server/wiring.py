@@ -77,6 +77,7 @@ def dispatcher(process: Application) -> Dispatcher:
         relay=use_cases.relay_hints(),
         recover=use_cases.recover_lost_workers(),
         calendars=use_cases.refresh_due_calendars(),
+        prune=use_cases.prune_finished(),
         watchdog=use_cases.watchdog(),
         signals=adapters.signals(),
         clock=adapters.clock(),

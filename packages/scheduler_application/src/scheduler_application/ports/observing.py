@@ -26,6 +26,11 @@ class Metrics(Protocol):
 
     def alert_raised(self, kind: str) -> None: ...
 
+    def pruned(self, what: str, count: int) -> None:
+        """So many rows of ``what`` were deleted, moved out of the way (``moved_runs``), or dropped with a whole piece
+        (``partitions``)."""
+        ...
+
     def batch(self, name: str, size: int, seconds: float) -> None:
         """A group commit (``start``, ``claim``, ``record``, ``fire``, ``backfill``, ``judge``) took ``size`` items in
         ``seconds``."""

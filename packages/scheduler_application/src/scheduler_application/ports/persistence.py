@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from scheduler_application.ports.history import HistoryWrites
 from scheduler_application.ports.rows import (
     AttemptEnd,
     BlockedTask,
@@ -542,6 +543,8 @@ class Transaction(Protocol):
     def access(self) -> AccessWrites: ...
     @property
     def idempotency(self) -> IdempotencyWrites: ...
+    @property
+    def history(self) -> HistoryWrites: ...
 
 
 T = TypeVar("T")

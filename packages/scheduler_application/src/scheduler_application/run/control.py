@@ -166,13 +166,13 @@ class RerunRun:
         trace: str,
     ) -> tuple[str, Progress]:
         runs = OpenRuns(tx, self._engine, self._clock.now())
-        await tx.runs.lock_slots(sorted(await tx.runs.slots_of([command.run_id])))
-        former = (await tx.runs.lock_runs([command.run_id]))[0]
+        former = await tx.history.former(command.run_id)
+        if former is None:
+            raise NotFound("there is no such run")
         version = await self._engine.definitions.get(tx, former.version_id)
         carried: dict[str, str | None] = {}
         if command.from_failed:
-            pairs = [(former.id, key) for key in version.definition.tasks]
-            results = await tx.graph.results(pairs)
+            results = await tx.history.former_results(former.id)
             succeeded = {row.task: row.output for row in results if row.state is TaskState.SUCCEEDED}
             carried = _carried(version.definition, succeeded)
         request = RunRequest(

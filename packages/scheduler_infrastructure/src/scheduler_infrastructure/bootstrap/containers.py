@@ -4,6 +4,9 @@ The containers are composition only: nothing is wired into functions, and everyt
 `lifecycle` opens what needs opening.
 """
 
+import asyncio
+from datetime import timedelta
+
 from dependency_injector import containers, providers
 
 from scheduler_application.access import Authenticate, EnsureAdmin
@@ -34,6 +37,7 @@ from scheduler_application.run.control import (
 from scheduler_application.run.definitions import Definitions
 from scheduler_application.run.logs import ReadLogs
 from scheduler_application.run.open_runs import Engine
+from scheduler_application.run.prune import PruneFinished, Retention
 from scheduler_application.run.record import RecordOutcomes
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.start import StartRun, StartRuns
@@ -94,6 +98,12 @@ ANSWER_SECONDS = 4.5
 
 LEADER_MARGIN_SECONDS = 1.5
 """A leader stops trusting its term this long before the lease ends by its own count."""
+
+
+def retention(settings: Settings) -> Retention:
+    """How long what is kept; 0 days are for ever."""
+    days = (settings.retention_runs_days, settings.retention_ledger_days, settings.retention_alerts_days)
+    return Retention(*(timedelta(days=number) if number else None for number in days))
 
 
 class Gateways(containers.DeclarativeContainer):
@@ -241,6 +251,9 @@ class UseCases(containers.DeclarativeContainer):
     enforce_run_deadlines = S(EnforceRunDeadlines, a.store, stop_runs, a.clock)
     relay_hints = S(RelayHints, a.store, a.clock, announcer)
     recover_lost_workers = S(RecoverLostWorkers, a.store, engine, a.clock, announcer, a.metrics)
+    prune_finished = S(
+        PruneFinished, a.store, a.clock, a.metrics, S(retention, settings), providers.Object(asyncio.sleep)
+    )
 
 
 class Application(containers.DeclarativeContainer):

@@ -188,6 +188,18 @@ class Settings:
         "How much of one attempt's output is kept; what follows is dropped and marked as truncated.",
         unit="bytes",
     )
+    retention_runs_days: int = setting(
+        30,
+        values.whole(0, 36_500),
+        "How long finished runs are kept, with their task runs, attempts and logs; 0: for ever.",
+        unit="days",
+    )
+    retention_ledger_days: int = setting(
+        180, values.whole(0, 36_500), "How long decided due times are kept; 0: for ever.", unit="days"
+    )
+    retention_alerts_days: int = setting(
+        180, values.whole(0, 36_500), "How long resolved alerts are kept; 0: for ever.", unit="days"
+    )
     http_allowed_networks: tuple[Network, ...] = setting(
         (),
         values.networks,

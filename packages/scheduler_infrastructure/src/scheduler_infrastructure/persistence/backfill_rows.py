@@ -104,14 +104,14 @@ _COVERED = Statement(
     postgres="""
         select due_at from ledger where trigger_id = $1 and due_at = any($3::timestamptz[]) and run_id is not null
         union
-        select r.due_at from backfills b join runs r on r.backfill_id = b.id
+        select r.due_at from backfills b join all_runs r on r.backfill_id = b.id
         where b.trigger_id = $1 and ($2::uuid is null or b.id <> $2) and r.due_at = any($3::timestamptz[])
             and r.state <> 'cancelled'""",
     sqlite="""
         select due_at from ledger
         where trigger_id = $1 and due_at in (select value from json_each($3)) and run_id is not null
         union
-        select r.due_at from backfills b join runs r on r.backfill_id = b.id
+        select r.due_at from backfills b join all_runs r on r.backfill_id = b.id
         where b.trigger_id = $1 and ($2 is null or b.id <> $2) and r.due_at in (select value from json_each($3))
             and r.state <> 'cancelled'""",
 )

@@ -69,13 +69,13 @@ _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL_RUN_STATES))
 _MET_CASE = f"""
     case w.state
     when 'succeeded' then exists (
-        select 1 from runs r where r.workflow_id = w.workflow_id and r.state = 'succeeded'
+        select 1 from all_runs r where r.workflow_id = w.workflow_id and r.state = 'succeeded'
             and r.finished_at is not null and r.finished_at > w.since_at and r.finished_at <= w.until_at)
     when 'finished' then exists (
-        select 1 from runs r where r.workflow_id = w.workflow_id and r.state in ({_FINAL})
+        select 1 from all_runs r where r.workflow_id = w.workflow_id and r.state in ({_FINAL})
             and r.finished_at is not null and r.finished_at > w.since_at and r.finished_at <= w.until_at)
     else exists (
-        select 1 from runs r where r.workflow_id = w.workflow_id
+        select 1 from all_runs r where r.workflow_id = w.workflow_id
             and r.started_at is not null and r.started_at > w.since_at and r.started_at <= w.until_at)
     end"""  # noqa: S608 - the states are ours
 
@@ -92,15 +92,15 @@ MET = Statement(
         where {_MET_CASE}""",  # noqa: S608 - as above
 )
 
-_LAST_RUN = "(select id from runs where workflow_id = w.workflow_id order by id desc limit 1)"
+_LAST_RUN = "(select id from all_runs where workflow_id = w.workflow_id order by id desc limit 1)"
 
 _LAST_RUNS = Statement(
     postgres=f"""
         select r.workflow_id, r.id, r.state, r.created_at, r.finished_at
-        from unnest($1::uuid[]) as w (workflow_id) join runs r on r.id = {_LAST_RUN}""",  # noqa: S608 - ours
+        from unnest($1::uuid[]) as w (workflow_id) join all_runs r on r.id = {_LAST_RUN}""",  # noqa: S608 - ours
     sqlite=f"""
         select r.workflow_id, r.id, r.state, r.created_at, r.finished_at
-        from (select value as workflow_id from json_each($1)) as w join runs r on r.id = {_LAST_RUN}""",  # noqa: S608
+        from (select value as workflow_id from json_each($1)) as w join all_runs r on r.id = {_LAST_RUN}""",  # noqa: S608
 )
 
 _ADVANCE = Statement(

@@ -58,7 +58,7 @@ _MEAN_SECONDS = Statement(
         from unnest($1::uuid[]) as w (id) cross join lateral (
             select n.started_at, n.finished_at
             from (
-                select id, started_at, finished_at from runs where workflow_id = w.id order by id desc limit $2
+                select id, started_at, finished_at from all_runs where workflow_id = w.id order by id desc limit $2
             ) as n
             where n.finished_at is not null and n.started_at is not null order by n.id desc limit $3
         ) as f
@@ -69,7 +69,8 @@ _MEAN_SECONDS = Statement(
             from (
                 select n.started_at, n.finished_at
                 from (
-                    select id, started_at, finished_at from runs where workflow_id = w.value order by id desc limit $2
+                    select id, started_at, finished_at from all_runs
+                    where workflow_id = w.value order by id desc limit $2
                 ) as n
                 where n.finished_at is not null and n.started_at is not null order by n.id desc limit $3
             ) as f

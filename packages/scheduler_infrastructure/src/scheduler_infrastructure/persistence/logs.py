@@ -10,7 +10,8 @@ from scheduler_application.ports.logs import LogChunk
 from scheduler_infrastructure.persistence.columns import instant_from_text
 from scheduler_infrastructure.persistence.engine import Connection, Database, Statement
 from scheduler_infrastructure.persistence.guard import StoreGuard
-from scheduler_infrastructure.persistence.tables import log_chunks, task_runs
+from scheduler_infrastructure.persistence.history_tables import all_task_runs
+from scheduler_infrastructure.persistence.tables import log_chunks
 
 
 class SqlLogStore:
@@ -42,9 +43,14 @@ class SqlLogStore:
             log_chunks.c.claim_no,
             log_chunks.c.seq,
         )
-        query = select(log_chunks).where(log_chunks.c.run_id == run_id, log_chunks.c.project_id == project)
+        query = select(log_chunks).where(
+            log_chunks.c.run_id == run_id,
+            log_chunks.c.project_id == project,
+            # Task runs are made after their run: older partitions need not be looked into.
+            log_chunks.c.task_run_id >= run_id,
+        )
         if task is not None:
-            own = select(task_runs.c.id).where(task_runs.c.run_id == run_id, task_runs.c.task == task)
+            own = select(all_task_runs.c.id).where(all_task_runs.c.run_id == run_id, all_task_runs.c.task == task)
             query = query.where(log_chunks.c.task_run_id.in_(own))
         if after is not None:
             values = _position(after)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from scheduler_application.errors import Rejected
 from scheduler_application.paging import Page, PageRequest
@@ -35,6 +35,8 @@ from scheduler_infrastructure.persistence.columns import (
 )
 from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
+from scheduler_infrastructure.persistence.history_tables import all_runs, all_task_runs
+from scheduler_infrastructure.persistence.run_queries import run_by_id, runs_page, task_runs_of
 from scheduler_infrastructure.persistence.tables import (
     alerts,
     attempts,
@@ -144,36 +146,42 @@ class SqlReader:
         return calendar_view(rows[0]) if rows else None
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
-        query = _runs(project).order_by(runs.c.id.desc())
+        workflow_id = trigger_ids = None
         if where.workflow is not None:
             found = await self.workflow(project, where.workflow)
-            query = query.where(runs.c.workflow_id == (found.id if found is not None else None))
-        if where.states:
-            query = query.where(runs.c.state.in_(list(where.states)))
+            workflow_id = found.id if found is not None else None
         if where.trigger is not None:
-            query = query.where(triggers.c.name == where.trigger if NAME.fullmatch(where.trigger) else false())
-        if where.created_after is not None:
-            query = query.where(runs.c.created_at > where.created_after)
-        if where.created_before is not None:
-            query = query.where(runs.c.created_at < where.created_before)
-        if where.backfill is not None:
-            query = query.where(_same_id(runs.c.backfill_id, where.backfill))
-        if page.cursor is not None:
-            query = query.where(runs.c.id < _id(page.cursor))
-        return _page(await self._rows(query, page), page, run_view, lambda row: str(row["id"]))
+            trigger_ids = await self._trigger_ids(project, workflow_id, where.trigger)
+        query = runs_page(
+            project,
+            where,
+            workflow_id=workflow_id,
+            trigger_ids=trigger_ids,
+            before=None if page.cursor is None else _id(page.cursor),
+            limit=page.limit + 1,
+        )
+        return _page(await self._rows(query), page, run_view, lambda row: str(row["id"]))
+
+    async def _trigger_ids(self, project: str, workflow_id: str | None, name: str) -> list[str]:
+        if NAME.fullmatch(name) is None:
+            return []
+        query = select(triggers.c.id).where(triggers.c.project_id == project, triggers.c.name == name)
+        if workflow_id is not None:
+            query = query.where(triggers.c.workflow_id == workflow_id)
+        return [row["id"] for row in await self._rows(query)]
 
     async def run(self, project: str, run_id: str) -> RunView | None:
         known = canonical_uuid(run_id)
-        rows = await self._rows(_runs(project).where(runs.c.id == known)) if known is not None else ()
+        rows = await self._rows(run_by_id(project, known)) if known is not None else ()
         if not rows:
             return None
         tasks = await self.task_runs(project, rows[0]["id"], PageRequest(limit=SHOWN_TASKS))
         return run_view(rows[0], tasks.items)
 
     async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]:
-        query = _task_runs(project).where(task_runs.c.run_id == run_id).order_by(task_runs.c.id)
+        query = task_runs_of(project).where(all_task_runs.c.run_id == run_id).order_by(all_task_runs.c.id)
         if page.cursor is not None:
-            query = query.where(task_runs.c.id > _id(page.cursor))
+            query = query.where(all_task_runs.c.id > _id(page.cursor))
         return _page(
             await self._rows(query, page),
             page,
@@ -183,7 +191,7 @@ class SqlReader:
 
     async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None:
         known = canonical_uuid(task_run_id)
-        rows = await self._rows(_task_runs(project).where(task_runs.c.id == known)) if known is not None else ()
+        rows = await self._rows(task_runs_of(project).where(all_task_runs.c.id == known)) if known is not None else ()
         if not rows:
             return None
         query = select(attempts).where(attempts.c.task_run_id == known).order_by(attempts.c.claim_no).limit(1000)
@@ -261,9 +269,9 @@ class SqlReader:
         rows = await self._rows(_backfills(project).where(backfills.c.id == known)) if known is not None else ()
         if not rows:
             return None
-        counted = select(runs.c.state, func.count().label("number")).where(runs.c.backfill_id == known)
+        counted = select(all_runs.c.state, func.count().label("number")).where(all_runs.c.backfill_id == known)
         return backfill_view(
-            rows[0], {row["state"]: row["number"] for row in await self._rows(counted.group_by(runs.c.state))}
+            rows[0], {row["state"]: row["number"] for row in await self._rows(counted.group_by(all_runs.c.state))}
         )
 
     async def expectations(self, project: str, workflow_id: str) -> list[ExpectationView]:
@@ -347,12 +355,6 @@ class SqlReader:
                 return await connection.rows(limited)
 
         return await self._guard.run(read)
-
-
-def _same_id(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    """What is no id is nobody's."""
-    known = canonical_uuid(text)
-    return false() if known is None else column == known
 
 
 def _page(
@@ -444,32 +446,6 @@ def _calendars(project: str) -> Select[Any]:
     """Without the texts and the days, which are long."""
     shown = [column for column in calendars.c if column.name not in ("source", "days")]
     return select(*shown).where(calendars.c.project_id == project)
-
-
-_parents = task_runs.alias("parents")
-
-
-def _runs(project: str) -> Select[Any]:
-    return (
-        select(
-            runs,
-            workflows.c.name.label("workflow"),
-            versions.c.number.label("version"),
-            triggers.c.name.label("trigger"),
-            _parents.c.run_id.label("parent_run_id"),
-        )
-        .select_from(
-            runs.outerjoin(workflows, workflows.c.id == runs.c.workflow_id)
-            .outerjoin(versions, versions.c.id == runs.c.version_id)
-            .outerjoin(triggers, triggers.c.id == runs.c.trigger_id)
-            .outerjoin(_parents, _parents.c.id == runs.c.parent_task_run_id)
-        )
-        .where(runs.c.project_id == project)
-    )
-
-
-def _task_runs(project: str) -> Select[Any]:
-    return select(task_runs).where(task_runs.c.project_id == project)
 
 
 def _backfills(project: str) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from scheduler_application.ports.rows import HeldKey, LockedRun, NewRun, NewTaskRun, RunChange, Slot
 from scheduler_domain.run.states import RunEvent, RunState, run_sources
@@ -32,7 +33,9 @@ class SqlRuns:
         return [Slot(row["workflow_id"], row["slot_key"]) for row in rows]
 
     async def insert_runs(self, rows: Sequence[NewRun]) -> set[str]:
-        return {row["id"] for row in await self._connection.fetch_many(_INSERT_RUNS, rows)}
+        fired = any(row.trigger_id is not None for row in rows)
+        statement = _INSERT_FIRED_RUNS if fired else _INSERT_RUNS
+        return {row["id"] for row in await self._connection.fetch_many(statement, rows)}
 
     async def insert_task_runs(self, rows: Sequence[NewTaskRun]) -> None:
         await self._connection.fetch_many(_INSERT_TASK_RUNS, rows)
@@ -58,13 +61,22 @@ class SqlRuns:
         self, rows: Sequence[tuple[str, str, str, str, str, str, datetime]]
     ) -> dict[tuple[str, str, str], HeldKey]:
         await self._connection.fetch_many(_RESERVE_KEYS, rows)
-        found = await self._connection.fetch_many(_FIND_KEYS, [row[:3] for row in rows])
+        found = [dict(row) for row in await self._connection.fetch_many(_FIND_KEYS, [row[:3] for row in rows])]
+        await self._look_up_former(found)
         return {
             (row["project_id"], row["principal"], row["key"]): HeldKey(
                 row["route"], row["request_hash"], row["run_id"], row["state"]
             )
             for row in found
         }
+
+    async def _look_up_former(self, keys: Sequence[dict[str, Any]]) -> None:
+        """Adds the states of runs that have moved into history since their keys were used."""
+        missing = [key["run_id"] for key in keys if key["run_id"] is not None and key["state"] is None]
+        if missing:
+            states = {row["id"]: row["state"] for row in await self._connection.fetch(_FORMER_STATES, missing)}
+            for key in keys:
+                key["state"] = key["state"] or states.get(key["run_id"])
 
     async def release_key(self, project_id: str, principal: str, key: str, run_id: str) -> None:
         await self._connection.fetch(_RELEASE_KEY, project_id, principal, key, run_id)
@@ -111,20 +123,33 @@ _SLOTS_OF = Statement(
 
 _RUN_COLUMNS = ", ".join(NewRun._fields)
 
-_INSERT_RUNS = Statement(
-    postgres=f"""
-        insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
-        select r.*, 0, 0 from unnest(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::timestamptz[], $8::text[],
-            $9::text[], $10::text[], $11::smallint[], $12::text[], $13::int[], $14::int[], $15::uuid[], $16::smallint[],
-            $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
-            $22::uuid[]) as r
-        on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
-    sqlite=f"""
-        insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
-        select {", ".join(f"r.value ->> {index}" for index in range(len(NewRun._fields)))}, 0, 0
-        from json_each($1) as r where true on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
-)
+# A due time that was decided before has its run, or had one: the run may be out of the reach of the unique key.
+_UNDECIDED = """
+    r.trigger_id is null or not exists (
+        select 1 from ledger l where l.trigger_id = r.trigger_id and l.due_at = r.due_at)"""
+
+
+def _inserting(condition: str) -> Statement:
+    values = ", ".join(f"r.value ->> {place} as {name}" for place, name in enumerate(NewRun._fields))
+    return Statement(
+        postgres=f"""
+            insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
+            select r.*, 0, 0 from unnest(
+                $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::timestamptz[], $8::text[],
+                $9::text[], $10::text[], $11::smallint[], $12::text[], $13::int[], $14::int[], $15::uuid[],
+                $16::smallint[], $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
+                $22::uuid[]) as r ({_RUN_COLUMNS})
+            where {condition}
+            on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
+        sqlite=f"""
+            insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
+            select r.*, 0, 0 from (select {values} from json_each($1) as r) as r where {condition}
+            on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
+    )
+
+
+_INSERT_RUNS = _inserting("true")
+_INSERT_FIRED_RUNS = _inserting(_UNDECIDED)
 
 _TASK_COLUMNS = ", ".join(NewTaskRun._fields)
 
@@ -218,6 +243,11 @@ _FIND_KEYS = Statement(
         join idempotency_keys k
             on k.project_id = w.value ->> 0 and k.principal = w.value ->> 1 and k.key = w.value ->> 2
         left join runs r on r.id = k.run_id""",
+)
+
+_FORMER_STATES = Statement(
+    postgres="select id, state from run_history where id = any($1::uuid[])",
+    sqlite="select id, state from runs where id in (select value from json_each($1))",
 )
 
 _RELEASE_KEY = both(

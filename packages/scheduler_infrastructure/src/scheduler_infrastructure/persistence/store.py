@@ -16,6 +16,7 @@ from scheduler_infrastructure.persistence.freezes import SqlFreezes
 from scheduler_infrastructure.persistence.graph_rows import SqlGraph
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.heartbeat import SqlHeartbeats
+from scheduler_infrastructure.persistence.history import SqlHistory
 from scheduler_infrastructure.persistence.run_rows import SqlRuns
 from scheduler_infrastructure.persistence.trigger import SqlTriggers
 from scheduler_infrastructure.persistence.upkeep import SqlUpkeep
@@ -94,6 +95,10 @@ class SqlTransaction:
     @cached_property
     def idempotency(self) -> SqlIdempotency:
         return SqlIdempotency(self._connection)
+
+    @cached_property
+    def history(self) -> SqlHistory:
+        return SqlHistory(self._connection)
 
 
 class SqlStore:

@@ -269,6 +269,8 @@ ledger = Table(
     CheckConstraint("outcome in ('fired', 'missed', 'skipped')", name="outcome"),
     Index("ix_ledger_project_id_due_at", "project_id", "due_at"),
     Index("ix_ledger_workflow_id_due_at", "workflow_id", "due_at"),
+    # The key has the due time, so a due time is still decided once however the table is cut.
+    postgresql_partition_by="RANGE (due_at)",
 )
 
 expectations = Table(
@@ -549,6 +551,7 @@ attempts = Table(
     Column("error", Text),
     Column("started_at", Instant),
     Column("finished_at", Instant, nullable=False),
+    postgresql_partition_by="RANGE (task_run_id)",
 )
 """Attempts that were followed by another; the last attempt of a task run is in its own row."""
 
@@ -619,4 +622,5 @@ log_chunks = Table(
     Column("data", LargeBinary, nullable=False),
     Column("truncated", Boolean, nullable=False),
     Index("ix_log_chunks_run_id", "run_id", "at", "task_run_id", "claim_no", "seq"),
+    postgresql_partition_by="RANGE (task_run_id)",
 )

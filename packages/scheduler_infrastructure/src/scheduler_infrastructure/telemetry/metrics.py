@@ -111,6 +111,13 @@ class PrometheusMetrics:
             ["kind"],
             registry=registry,
         )
+        self._pruned = Counter(
+            "orrery_history_pruned",
+            "Rows deleted because their time was over, moved_runs out of the way, partitions dropped whole. Standing"
+            " still for days: history grows.",
+            ["what"],
+            registry=registry,
+        )
         self._batch_size = Histogram(
             "orrery_batch_size",
             "Items of a group commit. Always 1 under load: batching does not work.",
@@ -159,6 +166,9 @@ class PrometheusMetrics:
 
     def alert_raised(self, kind: str) -> None:
         self._alerts.labels(kind).inc()
+
+    def pruned(self, what: str, count: int) -> None:
+        self._pruned.labels(what).inc(max(0, count))
 
     def batch(self, name: str, size: int, seconds: float) -> None:
         self._batch_size.labels(name).observe(size)
