@@ -1,7 +1,7 @@
 """``--kills N``: random processes of a site under load are killed again and again, many before the last one is back.
 
-Every kill draws what dies, when, and how long it stays dead from the seed. A kill has recovered when a run that is asked
-for after it has succeeded, a due time after it was decided, what died is ready again and, for a worker, nobody's task
+Every kill draws what dies, when, and how long it stays dead from the seed. A kill has recovered when a run that is
+asked for after it has succeeded, a due time after it was decided, what died is ready again and, for a worker, no task
 run is left in its hands.
 """
 
@@ -116,6 +116,7 @@ class _Killer:
         return drawn, self._chance.uniform(*PAUSE_SECONDS)
 
     async def _kill_and_wait(self, drawn: _Drawn) -> None:
+        back: Awaitable[None]
         try:
             if drawn.kind == "backend":
                 at, back = await self._kill_backend(drawn), _nothing()
