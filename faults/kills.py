@@ -191,6 +191,7 @@ class _Killer:
         while True:
             for node in self._site.nodes:
                 if node.process.poll() is not None and node.name not in self._held:
+                    say(f"{node.name} ended by itself with {node.process.returncode}: {node.tail()[-300:]}")
                     self._killed.ended.append(node.name)
                     node.relaunch()
             await asyncio.sleep(1.0)
