@@ -82,8 +82,7 @@ class Run:
 async def campaign(faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate: float = RATE) -> Outcome:
     """``faults`` in the order that ``seed`` gives, each ``repeat`` times. Those that share a site come first."""
     outcome = Outcome(seed)
-    ordered = list(faults)
-    Random(f"order {seed}").shuffle(ordered)
+    ordered = in_order(faults, seed)
     shared = [fault for fault in ordered if fault.needs is None and fault.loaded]
     groups: list[tuple[Shape | None, bool, list[Fault]]] = [(None, True, shared)] if shared else []
     groups += [(fault.needs, fault.loaded, [fault]) for fault in ordered if fault not in shared]
@@ -96,6 +95,13 @@ async def campaign(faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate:
             outcome.violations += run.fresh(violations(evidence))
             add_figures(outcome, evidence)
     return outcome
+
+
+def in_order(faults: Sequence[Fault], seed: int) -> list[Fault]:
+    """``faults`` in the order that ``seed`` gives."""
+    ordered = list(faults)
+    Random(f"order {seed}").shuffle(ordered)
+    return ordered
 
 
 @asynccontextmanager

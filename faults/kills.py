@@ -68,13 +68,20 @@ async def kill_campaign(kills: int, *, seed: int, rate: float = RATE) -> Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """What the seed says of one kill: ``which`` of its kind, as a share, and how long it stays dead."""
 
     number: int
     kind: str
     which: float
     dead_seconds: float
+
+
+def draw(chance: Random, number: int) -> tuple[Drawn, float]:
+    """The next kill, and how many seconds later the one after it follows."""
+    (kind,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    drawn = Drawn(number, kind, chance.random(), chance.uniform(*DEAD_SECONDS))
+    return drawn, chance.uniform(*PAUSE_SECONDS)
 
 
 class _Killer:
@@ -97,7 +104,8 @@ class _Killer:
         recovering: set[asyncio.Task[None]] = set()
         supervising = asyncio.create_task(self._supervise())
         for number in range(1, kills + 1):
-            drawn, pause = self._draw(number)
+            drawn, pause = draw(self._chance, number)
+            self._killed.order.append(drawn.kind)
             task = asyncio.create_task(self._kill_and_wait(drawn))
             recovering.add(task)
             task.add_done_callback(recovering.discard)
@@ -109,13 +117,7 @@ class _Killer:
         await asyncio.gather(supervising, return_exceptions=True)
         return self._killed
 
-    def _draw(self, number: int) -> tuple[_Drawn, float]:
-        (kind,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-        drawn = _Drawn(number, kind, self._chance.random(), self._chance.uniform(*DEAD_SECONDS))
-        self._killed.order.append(kind)
-        return drawn, self._chance.uniform(*PAUSE_SECONDS)
-
-    async def _kill_and_wait(self, drawn: _Drawn) -> None:
+    async def _kill_and_wait(self, drawn: Drawn) -> None:
         back: Awaitable[None]
         try:
             if drawn.kind == "backend":
@@ -135,7 +137,7 @@ class _Killer:
         self._killed.seconds.setdefault(drawn.kind, []).append(seconds)
         say(f"kill {drawn.number}: {drawn.kind}, recovered after {seconds:.1f} s")
 
-    async def _kill_server(self, drawn: _Drawn) -> float:
+    async def _kill_server(self, drawn: Drawn) -> float:
         """Kills a server and starts it again; answers when it was killed."""
         server = self._servers[drawn.kind]
         while drawn.kind in self._down:
@@ -149,12 +151,12 @@ class _Killer:
             self._down.discard(drawn.kind)
         return at
 
-    async def _kill_backend(self, drawn: _Drawn) -> float:
+    async def _kill_backend(self, drawn: Drawn) -> float:
         while "postgres" in self._down:
             await asyncio.sleep(LOOK_SECONDS)
         return await self._site.kill_backend(int(drawn.which * 1000))
 
-    async def _kill_node(self, drawn: _Drawn) -> tuple[float, Awaitable[None]]:
+    async def _kill_node(self, drawn: Drawn) -> tuple[float, Awaitable[None]]:
         """Kills a process and launches it again; answers when it was killed, and what waits until it is back."""
         node = await self._victim(drawn)
         worker_ids = await identities(self._site, node.name) if drawn.kind == "worker" else []
@@ -177,7 +179,7 @@ class _Killer:
         if worker_ids:
             await released(self._site, worker_ids, at, within=RECOVERED_SECONDS)
 
-    async def _victim(self, drawn: _Drawn) -> Node:
+    async def _victim(self, drawn: Drawn) -> Node:
         """One that lives; the leader where it is asked for."""
         if drawn.kind == "leader":
             return await self._site.leader(within=RECOVERED_SECONDS)
