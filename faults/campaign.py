@@ -79,13 +79,16 @@ class Run:
         return new
 
 
-async def campaign(faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate: float = RATE) -> Outcome:
-    """``faults`` in the order that ``seed`` gives, each ``repeat`` times. Those that share a site come first."""
+async def campaign(
+    faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate: float = RATE, shared: Shape | None = None
+) -> Outcome:
+    """``faults`` in the order that ``seed`` gives, each ``repeat`` times. Those that share a site (of the shape
+    ``shared``) come first."""
     outcome = Outcome(seed)
     ordered = in_order(faults, seed)
-    shared = [fault for fault in ordered if fault.needs is None and fault.loaded]
-    groups: list[tuple[Shape | None, bool, list[Fault]]] = [(None, True, shared)] if shared else []
-    groups += [(fault.needs, fault.loaded, [fault]) for fault in ordered if fault not in shared]
+    together = [fault for fault in ordered if fault.needs is None and fault.loaded]
+    groups: list[tuple[Shape | None, bool, list[Fault]]] = [(shared, True, together)] if together else []
+    groups += [(fault.needs or shared, fault.loaded, [fault]) for fault in ordered if fault not in together]
     for shape, loaded, group in groups:
         async with at_work(shape, seed=seed, rate=rate if loaded else 0.0) as run:
             for fault in group:
@@ -147,6 +150,10 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
     }
     for name, count in counted.items():
         outcome.figures[name] = int(outcome.figures.get(name, 0)) + count
+    late = sorted((row["decided_at"] - row["due_at"]).total_seconds() for row in evidence.ledger)
+    if late:
+        places = {"p50": len(late) // 2, "p99": int(len(late) * 0.99), "longest": len(late) - 1}
+        outcome.figures |= {f"lateness_{name}_seconds": round(late[place], 2) for name, place in places.items()}
 
 
 async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:

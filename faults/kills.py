@@ -15,7 +15,7 @@ from typing import cast
 from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, say
 from faults.checker import violations
 from faults.recovery import LOOK_SECONDS, NotRecovered, identities, next_fire, next_run, released
-from faults.site import Kind, Site, is_alive
+from faults.site import Kind, Shape, Site, is_alive
 from tests.support.private_servers import PrivateServer
 from tests.support.stack import Node
 
@@ -48,10 +48,10 @@ class Killed:
     ended: list[str] = field(default_factory=list)
 
 
-async def kill_campaign(kills: int, *, seed: int, rate: float = RATE) -> Outcome:
+async def kill_campaign(kills: int, *, seed: int, rate: float = RATE, shared: Shape | None = None) -> Outcome:
     """Kills ``kills`` times, then lets the system come to rest and asks the checker everything."""
     outcome = Outcome(seed)
-    async with at_work(None, seed=seed, rate=rate) as run:
+    async with at_work(shared, seed=seed, rate=rate) as run:
         started = time.monotonic()
         killed = await _Killer(run.site, Random(f"kills {seed}")).kill(kills)
         took = time.monotonic() - started
