@@ -15,6 +15,7 @@ from faults.checker import violations
 from faults.evidence import Evidence, gather
 from faults.fault import Fault, Recovery
 from faults.load import Load, deploy, stop_schedules
+from faults.recovery import caught_up
 from faults.sampler import Sampler
 from faults.site import Shape, Site
 from faults.workload import Workload
@@ -97,6 +98,7 @@ async def campaign(
             evidence = await come_to_rest(run)
             outcome.violations += run.fresh(violations(evidence))
             add_figures(outcome, evidence)
+            keep_if_broken(run.site, outcome)
     return outcome
 
 
@@ -130,9 +132,16 @@ async def come_to_rest(run: Run) -> Evidence:
     if run.load is not None:
         await run.load.stop()
     stopped = await _now(site)
+    await caught_up(site, stopped.timestamp())
     await stop_schedules(site, run.workload)
     await _drained(site)
     return await gather(site, run.workload, run.sampler, drained=True, schedules_stopped_at=stopped)
+
+
+def keep_if_broken(site: Site, outcome: Outcome) -> None:
+    if not outcome.passed:
+        site.kept = True
+        say(f"logs, journal and effects are kept in {site.folder}")
 
 
 def add_figures(outcome: Outcome, evidence: Evidence) -> None:
@@ -170,6 +179,7 @@ async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
         broken.append(f"{fault.id}: {type(error).__name__}: {error}")
     try:
         await run.site.whole()
+        await caught_up(run.site, time.time())
         broken += run.fresh(violations(await gather(run.site, run.workload, run.sampler)))
     except Exception as error:  # noqa: BLE001
         broken.append(f"{fault.id}: the site was not whole again: {type(error).__name__}: {error}")

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import cast
 
-from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, say
+from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, keep_if_broken, say
 from faults.checker import violations
-from faults.recovery import LOOK_SECONDS, NotRecovered, identities, next_fire, next_run, released
-from faults.site import Kind, Shape, Site, is_alive
+from faults.recovery import NotRecovered, identities, next_fire, next_run, released
+from faults.site import LOOK_SECONDS, Kind, Shape, Site, is_alive
 from tests.support.private_servers import PrivateServer
 from tests.support.stack import Node
 
@@ -58,6 +58,7 @@ async def kill_campaign(kills: int, *, seed: int, rate: float = RATE, shared: Sh
         evidence = await come_to_rest(run)
         outcome.violations += [*killed.problems, *violations(evidence)]
         add_figures(outcome, evidence)
+        keep_if_broken(run.site, outcome)
     outcome.figures |= {
         "kills": len(killed.order),
         "kill_seconds": round(took),
