@@ -152,6 +152,7 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
         "runs": len(evidence.runs),
         "task_runs": len(evidence.task_runs),
         "effects": sum(effect.kind == "effect" and effect.accepted for effect in evidence.effects),
+        "repeated_effects": _repeated(evidence),
         "refused_effects": sum(not effect.accepted for effect in evidence.effects),
         "due_times": len(evidence.ledger),
         "worker_losses": sum(task["worker_losses"] for task in evidence.task_runs),
@@ -163,6 +164,12 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
     if late:
         places = {"p50": len(late) // 2, "p99": int(len(late) * 0.99), "longest": len(late) - 1}
         outcome.figures |= {f"lateness_{name}_seconds": round(late[place], 2) for name, place in places.items()}
+
+
+def _repeated(evidence: Evidence) -> int:
+    """Effects that were had again under a later fence: what 'at least once' costs."""
+    places = [(e.run_id, e.task, e.item) for e in evidence.effects if e.kind == "effect" and e.accepted]
+    return len(places) - len(set(places))
 
 
 async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:

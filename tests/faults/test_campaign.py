@@ -82,6 +82,7 @@ def test_the_line_of_json_has_the_seed_the_figures_and_the_count() -> None:
     line = json.loads(json_line(outcome, tier=2))
     assert (line["seed"], line["tier"], line["passed"], line["violations"]) == (7, 2, False, 1)
     assert line["accepted"] == 40
+    assert line["by_invariant"] == {"I1": 1}
     assert line["faults"][0]["recovery_seconds"] == 1.23
     assert line["recoveries"]["worker"] == {"times": 3, "p50": 2.0, "p95": 3.0, "longest": 3.0}
 
