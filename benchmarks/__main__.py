@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import schedules
+from benchmarks import history, schedules
 from benchmarks.measures import chain, fanout, latency, throughput
 
 MEASURES = {"throughput": (throughput, 10_000), "latency": (latency, 300), "chain": (chain, 40), "fanout": (fanout, 40)}
@@ -19,7 +19,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     figures = asyncio.run(_measured(arguments))
     line = {"benchmark": arguments.measure, **figures, "cores": os.cpu_count()}
-    if arguments.measure == "schedules":
+    if arguments.measure in ("schedules", "history"):
         sys.stdout.write(_table(_rounded(figures)) + "\n")
     sys.stdout.write(json.dumps(_rounded(line)) + "\n")
 
@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     clock.add_argument("--herd", type=int, help="how many schedules of one project are due in the same second")
     clock.add_argument("--rate", type=int, help="fires a second, for --seconds")
     clock.add_argument("--seconds", type=int, default=60, help="how long --rate lasts (%(default)s)")
+    past = measures.add_parser("history", help="the cost of each operation beside ever more finished runs")
+    past.add_argument("--sizes", type=_sizes, default=history.SIZES, help="how many runs, such as 0,1000000")
     return parser
 
 
@@ -43,6 +45,8 @@ def _sizes(text: str) -> list[int]:
 
 
 async def _measured(arguments: argparse.Namespace) -> Mapping[str, Any]:
+    if arguments.measure == "history":
+        return await history.by_size(arguments.sizes)
     if arguments.measure != "schedules":
         figures: Mapping[str, Any] = await MEASURES[arguments.measure][0](arguments.size)
         return figures
