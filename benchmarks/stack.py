@@ -1,7 +1,7 @@
 """Orrery's processes for one benchmark, over a database of their own."""
 
 import asyncio
-import contextlib
+import itertools
 import json
 import os
 import signal
@@ -21,10 +21,11 @@ import httpx2
 import psutil
 
 from benchmarks.broker import virtual_host
+from benchmarks.servers import servers
 
-POSTGRES_URL = os.environ.get("ORRERY_BENCH_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-RABBITMQ_URL = os.environ.get("ORRERY_BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
+"""Three processes compile their modules where that was never done; on a busy machine it takes long."""
+
 STOP_SECONDS = 20.0
 CODE = Path(__file__).parent / "code"
 
@@ -39,100 +40,161 @@ class Stack:
     queue: str
     workers: int
     slots: int
-    dispatcher: psutil.Process
+    processes: Mapping[str, Sequence[psutil.Process]]
+    """By command: ``api``, ``dispatcher``, ``worker``."""
+    metrics_urls: Sequence[str]
+    """Where each process tells what it has counted."""
+
+    @property
+    def dispatcher(self) -> psutil.Process:
+        return self.processes["dispatcher"][0]
 
     async def deploy(self, document: Mapping[str, Any]) -> None:
         answer = await self.http.post("/workflows?deploy=true", json=document)
         answer.raise_for_status()
 
-    async def finished(self, runs: int) -> None:
-        """Returns when ``runs`` runs are final; raises `TimeoutError` after two minutes without it."""
-        async with asyncio.timeout(120):
+    async def finished(self, runs: int, *, within: float = 120) -> None:
+        """Returns when ``runs`` runs are final; raises `TimeoutError` where that takes more than ``within`` seconds.
+
+        Counting costs the database more the more there are, so it looks seldom at many: ask the rows for times.
+        """
+        pause = 0.05 if runs < 1_000 else 0.25
+        async with asyncio.timeout(within):
             while await self.database.fetchval("select count(*) from runs where finished_at is not null") < runs:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause)
+
+    def begin_profile(self) -> None:
+        """For a stack with ``profiles``."""
+        for process in itertools.chain.from_iterable(self.processes.values()):
+            process.send_signal(signal.SIGUSR1)
+
+    async def metrics(self) -> list[str]:
+        """What every process has counted, in the text format of Prometheus."""
+        answers = await asyncio.gather(*(self.http.get(url) for url in self.metrics_urls))
+        return [answer.raise_for_status().text for answer in answers]
 
 
 @asynccontextmanager
-async def running_stack(*, workers: int = 1, slots: int = 4, others: Sequence[str] = ()) -> AsyncIterator[Stack]:
+async def running_stack(
+    *, workers: int = 1, slots: int = 4, others: Sequence[str] = (), profiles: Path | None = None
+) -> AsyncIterator[Stack]:
     """A migrated database, one API, one dispatcher and ``workers`` workers; all gone afterwards.
 
-    Each queue of ``others`` is served by one more worker of its own.
+    Each queue of ``others`` is served by one more worker of its own. With a folder ``profiles`` every process notes
+    where it spends time once it gets SIGUSR1, and leaves ``<command>-<number>.stacks`` there.
     """
     name = f"orrery_bench_{uuid4().hex[:8]}"
-    admin = await asyncpg.connect(POSTGRES_URL)
+    postgres_url = servers().postgres_url
+    admin = await asyncpg.connect(postgres_url)
     await admin.execute(f"create database {name}")
-    with tempfile.TemporaryDirectory() as folder, virtual_host(RABBITMQ_URL, name) as broker_url:
-        url = urlsplit(POSTGRES_URL)._replace(path=f"/{name}").geturl()
-        port = 20_000 + os.getpid() % 5_000
-        environment = _environment(Path(folder), url, broker_url, port)
+    with tempfile.TemporaryDirectory() as folder, virtual_host(name) as broker_url:
+        url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        launch = _Launch(Path(folder), url, broker_url, 20_000 + os.getpid() % 5_000, profiles)
         queues = [*[name.replace("_", "-")] * workers, *others]
-        processes: list[subprocess.Popen[bytes]] = []
         try:
-            await _run(["migrate"], environment)
-            processes += [_start(command, environment, Path(folder)) for command in ("api", "dispatcher")]
-            dispatcher = psutil.Process(processes[1].pid)
+            await launch.migrate()
+            launch.start("api")
+            launch.start("dispatcher")
             for queue in queues:
-                own = {"ORRERY_WORKER_QUEUES": queue, "ORRERY_WORKER_SLOTS": str(slots)}
-                processes.append(_start("worker", environment | own, Path(folder)))
-            key = json.loads((Path(folder) / "admin.json").read_text())["api_key"]
-            base = f"http://127.0.0.1:{port}/api/v1"
-            headers = {"Authorization": f"Bearer {key}"}
+                launch.start("worker", ORRERY_WORKER_QUEUES=queue, ORRERY_WORKER_SLOTS=str(slots))
             database = await asyncpg.connect(url)
-            async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=60) as http:
-                await _serving(http, database, len(queues))
-                yield Stack(http, database, url, name, workers, slots, dispatcher)
+            async with launch.client() as http:
+                await launch.serving(http, database, len(queues))
+                yield Stack(http, database, url, name, workers, slots, launch.by_command(), launch.metrics_urls())
             await database.close()
         finally:
-            _stop(processes)
+            launch.stop()
             await admin.execute(f"drop database {name} with (force)")
             await admin.close()
 
 
-def _environment(folder: Path, database_url: str, broker_url: str, port: int) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORRERY_")}
-    return kept | {
-        "ORRERY_DATABASE_URL": database_url,
-        "ORRERY_BROKER_URL": broker_url,
-        "ORRERY_DATA_DIR": str(folder),
-        "ORRERY_API_PORT": str(port),
-        "ORRERY_CODE_PATH": str(CODE),
-        "ORRERY_LOG_LEVEL": "warning",
-    }
+class _Launch:
+    """Starts Orrery's commands with one configuration; the API listens on ``port``, figures are on the ones above."""
 
+    def __init__(self, folder: Path, database_url: str, broker_url: str, port: int, profiles: Path | None) -> None:
+        self._folder = folder
+        self._port = port
+        self._profiles = profiles
+        self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
+        # Without compiled modules, which an installation has, three processes take half a minute to start.
+        ignored = ("ORRERY_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
+        self._environment = kept | {
+            "ORRERY_DATABASE_URL": database_url,
+            "ORRERY_BROKER_URL": broker_url,
+            "ORRERY_DATA_DIR": str(folder),
+            "ORRERY_API_PORT": str(port),
+            "ORRERY_CODE_PATH": str(CODE),
+            "ORRERY_LOG_LEVEL": "warning",
+        }
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "orrery", *arguments]
+    async def migrate(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "orrery", "migrate"),
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), START_SECONDS)
+        if process.returncode:
+            raise RuntimeError(f"orrery migrate failed: {errors.decode()[-2000:]}")
 
+    def start(self, command: str, **settings: str) -> None:
+        number = len(self._started)
+        environment = self._environment | settings | {"ORRERY_METRICS_PORT": str(self._metrics_port(number))}
+        program = ["-m", "orrery"]
+        if self._profiles is not None:
+            program = ["-m", "benchmarks.sampled", str(self._profiles / f"{command}-{number}.stacks")]
+        with (self._folder / f"{command}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, *program, command], env=environment, stdout=log, stderr=log)
+        self._started.append((command, process))
 
-async def _run(arguments: list[str], environment: dict[str, str]) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *_command(*arguments), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    _, errors = await asyncio.wait_for(process.communicate(), START_SECONDS)
-    if process.returncode:
-        raise RuntimeError(f"orrery {' '.join(arguments)} failed: {errors.decode()[-2000:]}")
+    def client(self) -> httpx2.AsyncClient:
+        """Speaks to the API as the first admin."""
+        key = json.loads((self._folder / "admin.json").read_text())["api_key"]
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self._port}/api/v1", headers=headers, timeout=60)
 
+    def by_command(self) -> dict[str, list[psutil.Process]]:
+        found: dict[str, list[psutil.Process]] = {}
+        for command, process in self._started:
+            found.setdefault(command, []).append(psutil.Process(process.pid))
+        return found
 
-def _start(command: str, environment: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
-    with (folder / f"{command}.log").open("ab") as log:
-        return subprocess.Popen(_command(command), env=environment, stdout=log, stderr=log)
+    def metrics_urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{self._metrics_port(number)}/metrics" for number in range(len(self._started))]
 
-
-async def _serving(http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            with contextlib.suppress(httpx2.TransportError):
-                live = await database.fetchval("select count(*) from workers where state = 'active'")
-                if live == workers and (await http.get("/workflows")).is_success:
-                    return
-            await asyncio.sleep(0.1)
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
+    async def serving(self, http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> None:
+        """Returns when all answer; raises `RuntimeError` with the end of each log where that takes too long."""
+        missing = ""
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            async with asyncio.timeout(START_SECONDS):
+                while missing := await self._missing(http, database, workers):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            logs = [f"{log.name}: {log.read_text()[-2000:]}" for log in self._folder.glob("*.log")]
+            raise RuntimeError("\n".join([f"not all came up: {missing}", *logs])) from None
+
+    @staticmethod
+    async def _missing(http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> str:
+        live = await database.fetchval("select count(*) from workers where state = 'active'")
+        if live != workers:
+            return f"{live} of {workers} workers are active"
+        try:
+            answer = await http.get("/workflows")
+        except httpx2.TransportError as error:
+            return f"the API does not answer: {error!r}"
+        return "" if answer.is_success else f"the API answers {answer.status_code}: {answer.text[:500]}"
+
+    def stop(self) -> None:
+        for _, process in self._started:
+            process.send_signal(signal.SIGTERM)
+        for _, process in self._started:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _metrics_port(self, number: int) -> int:
+        return self._port + 5_000 + number

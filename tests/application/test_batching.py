@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from scheduler_application import batching
-from scheduler_application.batching import Batcher
+from scheduler_application.batching import BUSY_BATCH, Batcher
 from scheduler_application.errors import Unavailable
 
 
@@ -126,3 +126,24 @@ async def test_more_than_may_wait_is_refused(work: Work, monkeypatch: pytest.Mon
     assert isinstance(refused[0], Unavailable)
     work.gate.set()
     assert await asyncio.gather(*first, *waiting) == [2, 4, 6, 8]
+
+
+async def test_after_a_large_batch_the_next_one_may_gather(work: Work) -> None:
+    batcher = Batcher(work, limit=100, linger=0.2)
+    work.gate.set()
+    large = await submitted(batcher, *range(20, 20 + BUSY_BATCH))
+    await asyncio.gather(*large)
+    gathered = []
+    for number in range(3):  # One after the other, each in a turn of its own: without the pause each is a batch.
+        gathered += await submitted(batcher, number)
+        await asyncio.sleep(0)
+    await asyncio.gather(*gathered)
+    assert work.batches == [list(range(20, 20 + BUSY_BATCH)), [0, 1, 2]]
+
+
+async def test_after_a_small_batch_nothing_waits(work: Work) -> None:
+    batcher = Batcher(work, limit=100, linger=3600)
+    work.gate.set()
+    for number in range(3):
+        await batcher.submit(number)
+    assert work.batches == [[0], [1], [2]]

@@ -133,7 +133,7 @@ async def test_workers_lost_together_are_recovered_together(world: World) -> Non
 
 
 async def test_an_item_whose_worker_is_lost_keeps_its_item(world: World) -> None:
-    each = {"needs": ["make"], "for_each": "${{ tasks.make.output }}"}
+    each = {"needs": ["make"], "for_each": "${{ tasks.make.output }}", "env": {"ITEM": "${{ item }}"}}
     await started(world, {"make": {}, "each": each})
     (make,) = await world.claim()
     await world.finish(make, Succeeded(["x", "y"]))

@@ -1,6 +1,7 @@
 """Functions in warm children: what they get, what is made of how they end, and when a child is not used again."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
 from tests.support.attempts import CollectedLog, an_attempt, left_behind, stop
 
 JOBS = """
-import asyncio, builtins, ctypes, json, os, signal, subprocess, sys, threading, time
+import asyncio, builtins, ctypes, json, os, shutil, signal, subprocess, sys, threading, time
 
 def pid(): return os.getpid()
 def echo(**args): return args
@@ -70,6 +71,15 @@ def replaces_stdout(): sys.stdout = None
 def speaks_out_of_turn(): os.write(3, b"\\xff\\xff\\xff\\xff nonsense")
 def closes_socket(): os.closerange(3, 20); time.sleep(1000)
 def moves(): os.chdir("/")
+def removes_folder(): shutil.rmtree(os.getcwd())
+def renames_folder(): os.rename(os.getcwd(), f"{os.getcwd()}-{time.monotonic_ns()}")
+def fills_artifacts(): open(os.environ["ORRERY_ARTIFACTS"] + "/kept", "w").close()
+def links_here(): os.symlink("/etc/passwd", "link"); os.mkdir("empty")
+def closes_the_rest(): os.closerange(4, 100)
+def artifacts(): return os.listdir(os.environ["ORRERY_ARTIFACTS"])
+def meets(folder, name, number):
+    open(f"{folder}/{name}", "w").close()
+    while len(os.listdir(folder)) < number: time.sleep(0.001)
 not_callable = 3
 """
 
@@ -79,6 +89,10 @@ def source(tmp_path: Path) -> Path:
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "jobs.py").write_text(JOBS)
+    (folder / "setting.py").write_text(
+        "import os\nos.environ['ORRERY_TASK'] = 'imported'\nos.environ['OWN'] = 'kept'\n"
+        "def f(): return [os.environ['ORRERY_TASK'], os.environ['OWN']]\n"
+    )
     (folder / "broken.py").write_text("def f(:\n")
     (folder / "raising.py").write_text("raise RuntimeError('not today')\n")
     return folder
@@ -256,6 +270,41 @@ async def test_each_call_has_its_own_variables(call: Caller) -> None:
     assert await call.pid() == pid
 
 
+async def test_a_variable_that_an_import_sets_stays_unless_it_is_the_calls_own(call: Caller) -> None:
+    pid = await call.pid(env={"ORRERY_TASK": "a"})
+    assert await call("setting:f", env={"ORRERY_TASK": "a"}) == Succeeded(["imported", "kept"])
+    assert await call("setting:f", env={"ORRERY_TASK": "a"}) == Succeeded(["a", "kept"])
+    assert await call("setting:f", env={"ORRERY_TASK": "b"}) == Succeeded(["b", "kept"])
+    assert await call.pid() == pid
+
+
+async def test_a_variable_that_only_the_last_call_had_is_gone(call: Caller) -> None:
+    pid = await call.pid(env={"TRACESTATE": "x"})
+    (call.source / "state.py").write_text("import os\ndef f(): return os.environ.get('TRACESTATE')\n")
+    assert await call("state:f", env={"TRACESTATE": "x"}) == Succeeded("x")
+    assert await call("state:f") == Succeeded(None)
+    assert await call.pid() == pid
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "removes_folder", "renames_folder", "fills_artifacts", "links_here", "wrote_file", "moves", "closes_the_rest",
+    ],
+)  # fmt: skip
+async def test_the_next_call_finds_an_empty_folder_and_no_artifacts(call: Caller, function: str) -> None:
+    for _ in range(2):
+        pid = await call.pid()
+        assert isinstance(await call(function), Succeeded)
+        assert await call("nothing") == Succeeded(None)
+        assert await call("artifacts") == Succeeded([])
+        assert await call("scribble") == Succeeded()
+        outcome = await call("here")
+        assert isinstance(outcome, Succeeded)
+        assert outcome.output[1:] == [[".orrery-artifacts"], True]
+        assert await call.pid() == pid
+
+
 async def test_each_call_begins_in_an_empty_folder_whatever_the_last_one_did(call: Caller) -> None:
     for _ in range(2):
         attempt = call.attempt("here")
@@ -373,6 +422,19 @@ async def test_many_calls_share_few_children(call: Caller) -> None:
     assert outcomes == [Succeeded({"n": number}) for number in range(120)]
     pids = await asyncio.gather(*(call.pid() for _ in range(40)))
     assert len(set(pids)) <= 6
+
+
+async def test_calls_that_wait_for_one_another_get_a_child_each_however_quick_the_last_ones_were(
+    call: Caller, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(call("nothing") for _ in range(30)))
+        meeting = tmp_path / "meeting"
+        meeting.mkdir()
+        args = {"folder": str(meeting), "number": 3}
+        outcomes = await asyncio.gather(*(call("meets", {**args, "name": str(number)}) for number in range(3)))
+        assert outcomes == [Succeeded()] * 3
+        shutil.rmtree(meeting)
 
 
 async def test_an_interpreter_that_is_not_there_is_a_spawn_error(tmp_path: Path, source: Path) -> None:

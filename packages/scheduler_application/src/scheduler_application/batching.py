@@ -1,5 +1,5 @@
-"""Group commit: take what gathered while the last batch was in flight. It waits for nothing, so it costs nothing when
-idle."""
+"""Group commit: take what gathered while the last batch was in flight. Where little comes in, it waits for nothing, so
+it costs nothing when idle; under load a batch may grow for a few milliseconds, as each commit has its price."""
 
 import asyncio
 from collections import deque
@@ -10,6 +10,9 @@ from scheduler_application.errors import Unavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+BUSY_BATCH = 16
+"""A batch of so many items says that more is coming just now."""
 
 MAX_WAITING = 50_000
 """How many items may wait for one batcher; more are refused with `Unavailable`."""
@@ -23,6 +26,8 @@ class Batcher(Generic[Item, Result]):
     ``work`` itself raises, every item of the batch is tried alone, so that one that cannot be worked off fails nobody
     else; `Unavailable` goes to all of them at once, and to those that wait: behind a store that stands still they
     would wait as long again, one batch after the other.
+
+    After a batch of `BUSY_BATCH` items or more, the next one may gather for ``linger`` seconds.
     """
 
     def __init__(
@@ -31,10 +36,12 @@ class Batcher(Generic[Item, Result]):
         *,
         limit: int,
         lanes: int = 1,
+        linger: float = 0.0,
     ) -> None:
         self._work = work
         self._limit = limit
         self._lanes = lanes
+        self._linger = linger
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._active = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +67,10 @@ class Batcher(Generic[Item, Result]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                await self._work_off([self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))])
+                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                await self._work_off(batch)
+                if self._linger and len(batch) >= BUSY_BATCH and len(self._waiting) < self._limit:
+                    await asyncio.sleep(self._linger)
         finally:
             # At once, not when the task is seen to be done: an item that comes in between must start the next one.
             self._active -= 1

@@ -9,6 +9,7 @@ from scheduler_application.ports.time import Clock
 
 _COUNTER_BITS = 12
 _RANDOM_BITS = 62
+_PAGE_BYTES = 4_096
 _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
 
@@ -48,15 +49,38 @@ class SortedIds:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._chance = _Chance()
         self._last = 0
 
     def new(self) -> str:
         stamp = max(int(self._clock.now().timestamp() * 1_000) << _COUNTER_BITS, self._last + 1)
         self._last = stamp
         milliseconds, counter = divmod(stamp, 1 << _COUNTER_BITS)
-        chance = int.from_bytes(os.urandom(8)) >> (64 - _RANDOM_BITS)
+        chance = int.from_bytes(self._chance.take(8)) >> (64 - _RANDOM_BITS)
         digits = f"{milliseconds << 80 | _VERSION | counter << 64 | _VARIANT | chance:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+class _Chance:
+    """The machine's chance, asked for in pages: each question is a call of the system, which costs as much as the rest
+    of an id. A process that is forked off asks for itself."""
+
+    def __init__(self) -> None:
+        self._page = b""
+        self._next = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def take(self, count: int) -> bytes:
+        """``count`` bytes that nobody had before."""
+        start, end = self._next, self._next + count
+        if end > len(self._page):
+            self._page = os.urandom(_PAGE_BYTES)
+            start, end = 0, count
+        self._next = end
+        return self._page[start:end]
+
+    def _forget(self) -> None:
+        self._page = b""
 
 
 class SystemRandomness:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -13,7 +14,7 @@ from scheduler_application.pausing import Sleep
 from scheduler_application.ports.messaging import Signals
 from scheduler_application.ports.time import Clock, Randomness
 from scheduler_application.run.control import EnforceRunDeadlines
-from scheduler_application.run.prune import PruneFinished
+from scheduler_application.run.prune import RUNS_AT_ONCE, PruneFinished
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
@@ -21,7 +22,7 @@ from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
-from scheduler_dispatcher.health import DispatcherHealth
+from scheduler_dispatcher.health import IDLE_SECONDS, DispatcherHealth
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ RELAY_SECONDS = 0.5
 RECOVER_SECONDS = 3.0
 CALENDARS_SECONDS = 10.0
 PRUNE_SECONDS = 60.0
+PRUNE_PATIENCE_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 """Pauses while something is due that a pass did not see to."""
@@ -71,10 +73,11 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One use case; it answers how much it found to do."""
+    """One use case; it answers how much it found to do. Without success for ``patience`` seconds it does not work."""
 
     name: str
     work: Callable[[Leadership], Awaitable[int]]
+    patience: float = IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,19 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
     relaying = _Relaying(dispatcher.relay)
     backfilling = _Backfilling(dispatcher.backfills)
     return (
+        # By itself: looking at everything else between two passes would make every schedule late by as long.
+        Duty(
+            (Step("fire", dispatcher.fire.execute),),
+            _UntilDue(dispatcher.next_due.fire, dispatcher.clock).pause,
+            woken=True,
+        ),
         Duty(
             (
-                Step("fire", dispatcher.fire.execute),
                 Step("wake", dispatcher.wake.execute),
                 Step("deadlines", dispatcher.deadlines.execute),
                 Step("judge", _telling(dispatcher.judge.execute)),
             ),
-            _UntilDue(dispatcher.next_due, dispatcher.clock).pause,
+            _UntilDue(dispatcher.next_due.wake, dispatcher.clock).pause,
             woken=True,
         ),
         Duty((Step("backfill", backfilling.work),), backfilling.pause, woken=True),
@@ -111,7 +119,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
         Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
-        Duty((Step("prune", _tidying(dispatcher.prune)),), _pruning),
+        Duty((Step("prune", _tidying(dispatcher.prune), PRUNE_PATIENCE_SECONDS),), _pruning),
     )
 
 
@@ -145,13 +153,13 @@ def _tidying(prune: PruneFinished) -> Callable[[Leadership], Awaitable[int]]:
 class _UntilDue:
     """Sleeps until the next due moment, to the millisecond."""
 
-    def __init__(self, next_due: NextDue, clock: Clock) -> None:
+    def __init__(self, next_due: Callable[[], Awaitable[datetime | None]], clock: Clock) -> None:
         self._next_due = next_due
         self._clock = clock
         self._unseen = 0.0
 
     async def pause(self, done: int | None) -> float:
-        due_at = await self._next_due.execute()
+        due_at = await self._next_due()
         left = LOOK_SECONDS if due_at is None else (due_at - self._clock.now()).total_seconds()
         if left > 0 or done:
             self._unseen = 0.0
@@ -215,5 +223,6 @@ async def _refreshing(done: int | None) -> float:
     return 0.0 if done else CALENDARS_SECONDS
 
 
-async def _pruning(_done: int | None) -> float:
-    return PRUNE_SECONDS
+async def _pruning(done: int | None) -> float:
+    """A pass does not last for ever; where there was more to do than it had time for, the next one follows soon."""
+    return LONGEST_PAUSE_SECONDS if done and done >= RUNS_AT_ONCE else PRUNE_SECONDS

@@ -1,8 +1,8 @@
 """One claimed attempt on its way through the worker."""
 
-import asyncio
 from dataclasses import dataclass, field
 
+from scheduler_application.ports.execution import Stop
 from scheduler_application.run.claim import ClaimedTask
 
 CANCEL = "cancel"
@@ -18,7 +18,7 @@ class Attempt:
     claimed: ClaimedTask
     worker_id: str
     claimed_at: float
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: Stop = field(default_factory=Stop)
     stop_reason: list[str] = field(default_factory=list)
 
     @property

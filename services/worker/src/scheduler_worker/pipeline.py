@@ -1,6 +1,7 @@
 """One attempt as a row of verbs: render, execute, report. Whatever happens becomes an outcome; nothing is raised."""
 
 import asyncio
+import logging
 import os
 import shutil
 import stat
@@ -23,6 +24,7 @@ from scheduler_worker.reporting import Reporter
 from scheduler_worker.slots import Slots
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+_plain_log = logging.getLogger(__name__)
 
 
 class Executors(Protocol):
@@ -61,25 +63,27 @@ class Pipeline:
         self._tracer = tracer
 
     async def process(self, attempt: Attempt) -> None:
-        """From a slot to a recorded outcome. Raises only `asyncio.CancelledError`, and then nothing of it is alive."""
+        """From a slot to a recorded outcome, in an asyncio task of its own. Raises only `asyncio.CancelledError`, and
+        then nothing of it is alive."""
         row = attempt.claimed.row
-        with structlog.contextvars.bound_contextvars(
+        # For this attempt's own asyncio task, and so never taken back.
+        structlog.contextvars.bind_contextvars(
             run_id=row.run_id, task_run_id=row.id, task=row.task, attempt=row.attempt, fence=row.claim_no
-        ):
-            began = self._clock.monotonic()
-            log = self._logs.attempt(attempt.claimed)
-            try:
-                outcome = await self._perform(attempt, log)
-                _tell(outcome)
-            finally:
-                self._slots.ended()
-                log.end()
-            seconds = self._clock.monotonic() - began
-            try:
-                await log.stored()
-                await self._reporter.report(Report(attempt.claimed, attempt.worker_id, outcome, seconds))
-            finally:
-                self._slots.reported()
+        )
+        began = self._clock.monotonic()
+        log = self._logs.attempt(attempt.claimed)
+        try:
+            outcome = await self._perform(attempt, log)
+            _tell(outcome)
+        finally:
+            self._slots.ended()
+            log.end()
+        seconds = self._clock.monotonic() - began
+        try:
+            await log.stored()
+            await self._reporter.report(Report(attempt.claimed, attempt.worker_id, outcome, seconds))
+        finally:
+            self._slots.reported()
 
     async def _perform(self, attempt: Attempt, log: AttemptLog) -> Outcome:
         row, task = attempt.claimed.row, attempt.claimed.task
@@ -123,7 +127,10 @@ class Pipeline:
 
 def _tell(outcome: Outcome) -> None:
     """One line an attempt; those that succeed are too many for more than debug."""
-    tell = _log.debug if isinstance(outcome, Succeeded) else _log.info
+    succeeded = isinstance(outcome, Succeeded)
+    if succeeded and not _plain_log.isEnabledFor(logging.DEBUG):
+        return
+    tell = _log.debug if succeeded else _log.info
     tell(
         "an attempt ended",
         outcome=type(outcome).__name__,

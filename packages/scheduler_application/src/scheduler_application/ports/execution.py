@@ -6,12 +6,31 @@ attempt's whole process tree is gone before the error leaves.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from scheduler_domain.run.outcome import Outcome
+
+
+class Stop(asyncio.Event):
+    """Set when an attempt must end. Besides those who wait for it, it calls one who watches: a task that waits costs
+    more than an empty attempt does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watcher: Callable[[], None] | None = None
+
+    def watch(self, watcher: Callable[[], None] | None) -> None:
+        """``watcher`` is called by `set`, unless it is set already; ``None`` ends the watch."""
+        self._watcher = watcher
+
+    def set(self) -> None:
+        watcher = None if self.is_set() else self._watcher
+        super().set()
+        if watcher is not None:
+            watcher()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +57,7 @@ class ExecutionRequest:
     timeout: float | None
     idempotency_key: str
     grace: float = 10.0
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: Stop = field(default_factory=Stop)
     stop_reason: list[str] = field(default_factory=list)
 
 

@@ -278,6 +278,14 @@ class TriggerWrites(Protocol):
         heartbeat."""
         ...
 
+    async def next_fire_at(self) -> datetime | None:
+        """The earliest moment at which a trigger is due."""
+        ...
+
+    async def next_wake_at(self) -> datetime | None:
+        """The earliest moment at which anything but a trigger is due."""
+        ...
+
     async def advance(self, moves: Sequence[TriggerMove]) -> None:
         """Moves many triggers on; none of them is frozen any more."""
         ...

@@ -27,7 +27,8 @@ MAX_UNTOLD = 100_000
 
 MARKED_AT_ONCE = 2_000
 
-MARK_AFTER_SECONDS = 0.5
+MARK_AFTER_SECONDS = 1.0
+"""Well before the relay takes a hint for one that was never published."""
 
 CLOSE_SECONDS = 5.0
 

@@ -23,7 +23,8 @@ MAX_CLAIM = 500
 class ClaimedTask:
     """An attempt that belongs to this worker until it reports its outcome or its lease ends.
 
-    ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds.
+    ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds. It is empty where
+    they name nothing.
     """
 
     row: ClaimedRow
@@ -89,29 +90,29 @@ class ClaimTasks:
 
     async def _tasks(self, tx: Transaction, rows: Sequence[ClaimedRow]) -> list[ClaimedTask]:
         await self._engine.definitions.load(tx, (row.version_id for row in rows))
-        versions = {row.version_id: await self._engine.definitions.get(tx, row.version_id) for row in rows}
-        results = await self._results(tx, rows, versions)
+        versions = {
+            version: await self._engine.definitions.get(tx, version) for version in {row.version_id for row in rows}
+        }
+        tasks = {(row.version_id, row.task) for row in rows}
+        references = {key: _references(versions[key[0]].definition.tasks[key[1]]) for key in tasks}
+        results = await self._results(tx, [(row.run_id, references[row.version_id, row.task]) for row in rows])
         return [
             ClaimedTask(
                 row,
                 versions[row.version_id],
-                self._scope(row, versions[row.version_id], results[row.run_id]),
+                self._scope(row, versions[row.version_id], results[row.run_id])
+                if references[row.version_id, row.task]
+                else {},
             )
             for row in rows
         ]
 
     async def _results(
-        self,
-        tx: Transaction,
-        rows: Sequence[ClaimedRow],
-        versions: Mapping[str, Version],
+        self, tx: Transaction, references: Sequence[tuple[str, frozenset[tuple[str, ...]]]]
     ) -> Mapping[str, Sequence[SettledTask]]:
-        """The results that the claimed tasks' templates name, and no others."""
-        wanted = {
-            (row.run_id, task)
-            for row in rows
-            for task in named_tasks(_references(versions[row.version_id].definition.tasks[row.task]))
-        }
+        """The results that the claimed tasks' templates name, by run, and no others. ``references`` are of one task of
+        the run each."""
+        wanted = {(run_id, task) for run_id, named in references if named for task in named_tasks(named)}
         found: dict[str, list[SettledTask]] = defaultdict(list)
         if wanted:
             for result in await tx.graph.results(sorted(wanted)):

@@ -1,6 +1,6 @@
 """One trigger in a firing pass: what its due times come to, and the runs that they ask for."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scheduler_application.json_values import json_value
@@ -154,8 +154,9 @@ class DueDecider:
     async def _request(self, due: DueTimes, due_at: datetime) -> RunRequest:
         trigger = due.trigger
         version = await self._engine.definitions.get(self._tx, trigger.version_id or "")
-        due_run = DueRun(trigger.project_id, trigger.name, trigger.timezone, due_at, f"trigger:{trigger.name}")
-        request = replace(request_for(due_run, version, self._engine, self._tracer, self._now), trigger_id=trigger.id)
+        started_by = f"trigger:{trigger.name}"
+        due_run = DueRun(trigger.project_id, trigger.name, trigger.timezone, due_at, started_by, trigger.id)
+        request = request_for(due_run, version, self._engine, self._tracer, self._now)
         if due.policy.overlap.in_turn:
             return in_its_turn(request, trigger.id, due.policy.overlap)
         return in_its_slot(request, self._now, self._engine.variables)

@@ -15,13 +15,15 @@ from scheduler_domain.workflow.parameters import resolve_inputs
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A due time of a trigger (by its name and zone) that is to have a run."""
+    """A due time of a trigger (by its name and zone) that is to have a run. With a ``trigger_id`` it is the one run of
+    this due time; those of backfills have none."""
 
     project_id: str
     trigger: str
     timezone: str
     due_at: datetime
     started_by: str
+    trigger_id: str | None = None
 
 
 def request_for(due: DueRun, version: Version, engine: Engine, tracer: Tracer, now: datetime) -> RunRequest:
@@ -51,6 +53,7 @@ def request_for(due: DueRun, version: Version, engine: Engine, tracer: Tracer, n
         inputs=resolve_inputs(version.definition.inputs, given, scope),
         started_by=due.started_by,
         traceparent=tracer.start_trace("fire"),
+        trigger_id=due.trigger_id,
         due_at=due.due_at,
         scheduled_for=local,
     )

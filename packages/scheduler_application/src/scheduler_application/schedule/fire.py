@@ -149,3 +149,11 @@ class NextDue:
 
     async def execute(self) -> datetime | None:
         return await self._store.transact(lambda tx: tx.triggers.next_due_at())
+
+    async def fire(self) -> datetime | None:
+        """Of triggers only."""
+        return await self._store.transact(lambda tx: tx.triggers.next_fire_at())
+
+    async def wake(self) -> datetime | None:
+        """Of all but triggers."""
+        return await self._store.transact(lambda tx: tx.triggers.next_wake_at())

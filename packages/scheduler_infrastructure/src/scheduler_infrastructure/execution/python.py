@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from scheduler_infrastructure.execution.supervision.keeper_link import ExitRepor
 from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
 from scheduler_infrastructure.execution.surroundings import Surroundings, worker_interpreter
 from scheduler_infrastructure.execution.warm.pool import WarmPool
-from scheduler_infrastructure.execution.warm.process import Answer, WarmChild, WarmKey, start_child
+from scheduler_infrastructure.execution.warm.process import Answer, CallFrame, WarmChild, WarmKey, start_child
 
 _DRAIN_SECONDS = 10.0
 _OWN_END_SECONDS = 0.25
@@ -73,6 +75,7 @@ class PythonExecutor:
             return await call.run(log)
 
 
+@lru_cache(maxsize=1000)
 def _malformed(call: str) -> str | None:
     module, colon, path = call.partition(":")
     if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
@@ -80,9 +83,16 @@ def _malformed(call: str) -> str | None:
     return f"{call[:100]!r} does not name a function; write it as package.module:function"
 
 
-def _is_of_the_call(name: str) -> bool:
-    """Whether a variable differs between calls that may share a process."""
-    return name.startswith("ORRERY_") or name in _OF_THE_CALL
+def _of_the_call(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that differ between calls that may share a process."""
+    return {name: value for name, value in environment.items() if name.startswith("ORRERY_") or name in _OF_THE_CALL}
+
+
+def _shared(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """The variables that are the same for all calls that may share a process."""
+    return frozenset(
+        [pair for pair in environment.items() if not pair[0].startswith("ORRERY_") and pair[0] not in _OF_THE_CALL]
+    )
 
 
 class _Call:
@@ -92,31 +102,27 @@ class _Call:
         self._pool = pool
         self._request = request
         self._settings = settings
-        self._surroundings = Surroundings(request.work_folder)
         self._reason: str | None = stop_reason(request) if request.stop.is_set() else None
         self._ended_by_us = False
         self._child: WarmChild | None = None
         self._waiting: asyncio.Future[WarmChild | None] | None = None
-        environment = self._surroundings.environment(request)
-        shared = frozenset(pair for pair in environment.items() if not _is_of_the_call(pair[0]))
-        self._key = WarmKey(request.project, str(request.source or ""), shared)
+        self._source = "" if request.source is None else str(request.source)
+        self._key = WarmKey(request.project, self._source, _shared(request.environment))
 
-    def _frame(self, child: WarmChild) -> dict[str, Any]:
+    def _frame(self, child: WarmChild) -> CallFrame:
         """The call as ``child`` gets it, in a folder that the child keeps: making and removing one for each call costs
         more than an empty function does, and waits for the disk's journal besides."""
-        if child.folder is None:
-            own_name = f"python-{self._request.work_folder.name}"
-            child.folder = self._request.work_folder.with_name(own_name)
-        self._surroundings = Surroundings(child.folder)
-        environment = self._surroundings.environment(self._request)
-        return {
-            "call": self._settings.call,
-            "args": self._settings.args,
-            "env": {name: value for name, value in environment.items() if _is_of_the_call(name)},
-            "folder": self._surroundings.folder,
-            "output": self._surroundings.output,
-            "artifacts": self._surroundings.artifacts,
-        }
+        surroundings = child.surroundings
+        if surroundings is None:
+            folder = self._request.work_folder
+            surroundings = child.surroundings = Surroundings(folder.with_name(f"python-{folder.name}"))
+        environment = {"HOME": surroundings.folder}
+        if self._source:
+            environment["ORRERY_SOURCE"] = self._source
+        environment |= _of_the_call(self._request.environment)
+        environment["ORRERY_OUTPUT"] = surroundings.output
+        environment["ORRERY_ARTIFACTS"] = surroundings.artifacts
+        return CallFrame(self._settings.call, self._settings.args, environment, surroundings.folder)
 
     def stop(self, reason: str) -> None:
         self._reason = reason
@@ -128,7 +134,7 @@ class _Call:
     async def run(self, log: LogSink) -> Outcome:
         for _ in range(_MAX_RESTARTS):
             try:
-                child = await self._take_child()
+                child = self._taken() or await self._wait_for_child()
             except OSError as error:
                 return failed("spawn_error", f"the Python process cannot be started: {error}")
             if child is None or self._reason is not None:
@@ -142,12 +148,12 @@ class _Call:
                 child.release()
         return failed("import_error", "the source folder changes faster than it can be imported")
 
-    async def _take_child(self) -> WarmChild | None:
+    def _taken(self) -> WarmChild | None:
+        return self._pool.take(self._key) if self._reason is None else None
+
+    async def _wait_for_child(self) -> WarmChild | None:
         if self._reason is not None:
             return None
-        child = self._pool.take(self._key)
-        if child is not None:
-            return child
         self._waiting = self._pool.wait(self._key)
         try:
             return await self._waiting
@@ -186,7 +192,7 @@ class _Call:
             await self._end(child)
         else:
             self._pool.give(child)
-        return self._answered(answer)
+        return self._answered(answer, child)
 
     async def _end_of_silence(self, child: WarmChild) -> ExitReport:
         """The report on a child that gave no answer: it is ending, or else it closed its connection and is ended."""
@@ -202,11 +208,11 @@ class _Call:
             child.end(0)
         return await finished(child.process.ended)
 
-    def _answered(self, answer: Answer) -> Outcome:
+    def _answered(self, answer: Answer, child: WarmChild) -> Outcome:
         if answer.kind == "ok":
             try:
-                if answer.written:
-                    return Succeeded(self._surroundings.read_output())
+                if answer.written and child.surroundings is not None:
+                    return Succeeded(child.surroundings.read_output())
                 if answer.output is not None:
                     check_output(answer.output)
             except InvalidOutput as error:
@@ -227,7 +233,7 @@ class _Call:
         if os.WIFSIGNALED(report.status):
             return killed(os.WTERMSIG(report.status), stderr)
         code = os.waitstatus_to_exitcode(report.status)
-        if code == 0 and self._surroundings.has_output():
-            return self._answered(Answer("ok", written=True))
+        if code == 0 and child.surroundings is not None and child.surroundings.has_output():
+            return self._answered(Answer("ok", written=True), child)
         message = f"the process ended with exit code {code} before the function returned"
         return failed("exit_code" if code else "no_result", message, exit_code=code, detail=stderr)

@@ -1,8 +1,7 @@
 """What ends an attempt from outside: its deadline, a cancelled run, a worker that stops."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from scheduler_application.ports.execution import ExecutionRequest
@@ -13,33 +12,39 @@ _CANCEL = "cancel"
 _UNWIND_SECONDS = 1.5
 
 
-@contextmanager
-def watching(request: ExecutionRequest, on_stop: Callable[[str], None]) -> Iterator[None]:
+class watching:  # noqa: N801 - a context, used like a function
     """Calls ``on_stop`` once, with `TIMEOUT` or the stop's reason, when the attempt must end while the block is
     running."""
-    loop = asyncio.get_running_loop()
-    called = False
 
-    def stop(reason: str) -> None:
-        nonlocal called
-        if not called:
-            called = True
+    __slots__ = ("_on_stop", "_request", "_timer")
+
+    def __init__(self, request: ExecutionRequest, on_stop: Callable[[str], None]) -> None:
+        self._request = request
+        self._on_stop: Callable[[str], None] | None = on_stop
+        self._timer: asyncio.Handle | None = None
+
+    def __enter__(self) -> None:
+        request = self._request
+        if request.stop.is_set():
+            self._timer = asyncio.get_running_loop().call_soon(self._stopped)
+            return
+        request.stop.watch(self._stopped)
+        if request.timeout is not None:
+            self._timer = asyncio.get_running_loop().call_later(request.timeout, self._stop, TIMEOUT)
+
+    def __exit__(self, *_: object) -> None:
+        self._on_stop = None
+        self._request.stop.watch(None)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _stopped(self) -> None:
+        self._stop(stop_reason(self._request))
+
+    def _stop(self, reason: str) -> None:
+        on_stop, self._on_stop = self._on_stop, None
+        if on_stop is not None:
             on_stop(reason)
-
-    timer = None if request.timeout is None else loop.call_later(request.timeout, stop, TIMEOUT)
-    stopped = loop.create_task(_stopped(request, stop))
-    try:
-        yield
-    finally:
-        called = True
-        stopped.cancel()
-        if timer is not None:
-            timer.cancel()
-
-
-async def _stopped(request: ExecutionRequest, stop: Callable[[str], None]) -> None:
-    await request.stop.wait()
-    stop(stop_reason(request))
 
 
 def stop_reason(request: ExecutionRequest) -> str:

@@ -21,10 +21,11 @@ class SqlClaims:
         rows = await self._connection.fetch_many(_CLAIM, hints, worker_id, now)
         if self._connection.dialect == "sqlite" and rows:
             rows = await self._connection.fetch(_CLAIMED, [row["id"] for row in rows])
-        return [ClaimedRow(**row) for row in rows]
+        return [ClaimedRow._make(row.values()) for row in rows]
 
     async def claimed_before(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedRow]:
-        return [ClaimedRow(**row) for row in await self._connection.fetch_many(_CLAIMED_BEFORE, hints, worker_id)]
+        rows = await self._connection.fetch_many(_CLAIMED_BEFORE, hints, worker_id)
+        return [ClaimedRow._make(row.values()) for row in rows]
 
     async def end_attempts(self, ends: Sequence[AttemptEnd], now: datetime) -> dict[str, TaskState]:
         rows = await self._connection.fetch_many(_END_ATTEMPTS, ends, now)
@@ -46,6 +47,7 @@ class SqlClaims:
         return bool(await self._connection.fetch(_ANY_OPEN))
 
 
+# Together they are the fields of a `ClaimedRow`, in its order.
 _OF_RUN = (
     "r.project_id, r.workflow_id, r.version_id, r.inputs, r.traceparent, r.slot_key, r.trigger_id, r.due_at, "
     "r.scheduled_for, r.created_at, r.started_by, r.tasks_failed"
@@ -55,19 +57,17 @@ _OF_TASK = (
     "t.priority, t.ready_at, t.started_at"
 )
 
-# The rows are locked first and in order. Whoever holds one of them lets it go in a moment (a mark, a cancel, another
-# claim), so this waits: a row that were skipped here would lie without a hint until the relay finds it.
+# Hints come sorted and name rows that hardly anybody else touches just now, so they are not locked beforehand: that
+# would write every row twice. Whoever holds one of them (a mark, a cancel, another claim) lets it go in a moment, and
+# two claims that met in a circle would be untied and tried again.
 _CLAIM = Statement(
     postgres=f"""
-        with free as materialized (
-            select t.id from task_runs t
-            join unnest($1::uuid[], $2::int[]) as h (id, claim_no) on t.id = h.id and t.claim_no = h.claim_no
-            where t.state in ({_CLAIMABLE}) and exists (
-                select from workers w where w.id = $3 and w.state = 'active' and w.lease_until > clock_timestamp())
-            order by t.id for update of t)
         update task_runs t set state = 'running', claim_no = t.claim_no + 1, worker_id = $3, started_at = $4,
             error = null, cancel_requested = false
-        from free, runs r where t.id = free.id and r.id = t.run_id
+        from unnest($1::uuid[], $2::int[]) as h (id, claim_no), runs r
+        where t.id = h.id and t.claim_no = h.claim_no and t.state in ({_CLAIMABLE}) and r.id = t.run_id
+            and exists (select from workers w
+                where w.id = $3 and w.state = 'active' and w.lease_until > clock_timestamp())
         returning {_OF_TASK}, {_OF_RUN}""",  # noqa: S608 - columns are ours
     sqlite=f"""
         update task_runs set state = 'running', claim_no = claim_no + 1, worker_id = $2, started_at = $3, error = null,

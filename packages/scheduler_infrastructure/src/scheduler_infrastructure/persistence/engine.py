@@ -137,36 +137,38 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, *, pool_size: int, prepared_statements: bool) -> None:
         # SQLAlchemy's asyncio face brings its whole ORM along, which a process on SQLite need not load.
-        from scheduler_infrastructure.persistence.pooling import postgres_engine  # noqa: PLC0415 - see above
+        from scheduler_infrastructure.persistence.pooling import Sessions, postgres_engine  # noqa: PLC0415 - see above
 
         self._prepared_statements = prepared_statements
-        self._engine = postgres_engine(
+        engine = postgres_engine(
             url,
             prepared_statements=prepared_statements,
             connect_args={"command_timeout": COMMAND_SECONDS, "server_settings": {"application_name": "orrery"}},
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=5,
             pool_reset_on_return=None,
         )
+        self._sessions = Sessions(engine, pool_size)
 
     async def open(self) -> None:
         """Connections are made when they are first needed, so that a process starts while the store is away."""
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._sessions.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        async with self._engine.connect() as core:
-            driver = await _driver(core)
-            try:
-                await driver.execute(_BEGIN)
-                yield _PostgresConnection(core, driver)
-                await driver.execute("commit")
-            except BaseException as failure:
-                await _abandon(core, driver, failure)
-                raise
+        session = await self._sessions.take()
+        core, driver = session
+        try:
+            await driver.execute(_BEGIN)
+            yield _PostgresConnection(core, driver)
+            await driver.execute("commit")
+        except BaseException as failure:
+            await _abandon(core, driver, failure)
+            raise
+        finally:
+            await self._sessions.give_back(session)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -175,14 +177,16 @@ class PostgresDatabase(Database):
             async with self.transaction() as connection:
                 yield connection
             return
-        async with self._engine.connect() as core:
-            driver = await _driver(core)
-            try:
-                yield _PostgresConnection(core, driver)
-            except asyncio.CancelledError:
-                driver.terminate()
-                await core.invalidate()
-                raise
+        session = await self._sessions.take()
+        core, driver = session
+        try:
+            yield _PostgresConnection(core, driver)
+        except asyncio.CancelledError:
+            driver.terminate()
+            await core.invalidate()
+            raise
+        finally:
+            await self._sessions.give_back(session)
 
     async def clock_offset(self) -> float:
         loop = asyncio.get_running_loop()
@@ -205,10 +209,6 @@ QUICK_SECONDS = 0.002
 """An answer that came so fast says the time exactly enough; a slower one is asked again."""
 
 _NOW = both("select clock_timestamp() as now_at")
-
-
-async def _driver(core: "AsyncConnection") -> Any:
-    return (await core.get_raw_connection()).driver_connection
 
 
 async def _abandon(core: "AsyncConnection", driver: Any, failure: BaseException) -> None:
@@ -238,7 +238,8 @@ class _PostgresConnection(Connection):
     async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
         if not rows:
             return ()
-        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *zip(*rows, strict=True), *more)
+        columns = (_without_nulls(column) for column in zip(*rows, strict=True))
+        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *columns, *more)
         return found
 
     async def rows(self, core: Executable) -> Sequence[RowMapping]:
@@ -246,6 +247,12 @@ class _PostgresConnection(Connection):
 
     async def run(self, core: Executable) -> int:
         return (await self._core.execute(core)).rowcount
+
+
+def _without_nulls(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Nothing for a column that is null in every row, as many are: ``unnest`` fills up what is shorter with nulls, and
+    each value costs the driver and the server alike."""
+    return () if column[0] is None and column.count(None) == len(column) else column
 
 
 class SqliteDatabase(Database):

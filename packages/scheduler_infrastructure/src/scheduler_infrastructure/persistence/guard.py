@@ -6,7 +6,6 @@ from typing import NamedTuple, TypeVar
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from scheduler_application.errors import Unavailable
 from scheduler_infrastructure.resilience.breaker import Breaker, StateListener
@@ -16,7 +15,7 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
 
-_FAULTS = (Unavailable, PoolTimeout, TimeoutError, OSError, sqlite3.OperationalError, asyncpg.QueryCanceledError)
+_FAULTS = (Unavailable, TimeoutError, OSError, sqlite3.OperationalError, asyncpg.QueryCanceledError)
 _FAULT_STATES = ("53", "57", "58", "XX")
 """The classes of SQL states that speak of the server: resources, the operator, the system, internal errors."""
 
@@ -43,7 +42,7 @@ class StoreGuard:
         """Runs ``operation``, which must be safe to repeat; raises `Unavailable` when the store does not serve it."""
         try:
             answer = await self._breaker.call(lambda: self._ask(operation))
-        except (PoolTimeout, TimeoutError, asyncpg.QueryCanceledError):
+        except (TimeoutError, asyncpg.QueryCanceledError):
             raise Unavailable("the database did not answer in time") from None
         except OSError as error:
             raise Unavailable(f"the database cannot be reached: {type(error).__name__}") from None

@@ -1,12 +1,91 @@
-"""Connections to PostgreSQL, pooled by SQLAlchemy; where there is one, through a pooler such as pgbouncer as well."""
+"""Connections to PostgreSQL, open from one transaction to the next; where there is one, through a pooler such as
+pgbouncer as well."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+FREE_SECONDS = 5.0
+"""How long a transaction waits for a connection that is free."""
+
+
+class Session(NamedTuple):
+    """A connection as SQLAlchemy has it, and the driver's below it."""
+
+    core: AsyncConnection
+    driver: Any
+
+    @property
+    def usable(self) -> bool:
+        return not self.core.invalidated and not self.driver.is_closed()
+
+
+class Sessions:
+    """At most ``size`` sessions of ``engine``.
+
+    They stay checked out of SQLAlchemy's own pool: going through that for each transaction costs more than a short
+    transaction does.
+    """
+
+    def __init__(self, engine: AsyncEngine, size: int) -> None:
+        self._engine = engine
+        self._turns = asyncio.Semaphore(size)
+        self._free: list[Session] = []
+
+    async def take(self) -> Session:
+        """A session for one transaction, to be given back. Raises `TimeoutError` when none is free in time, and what
+        connecting raises."""
+        async with asyncio.timeout(FREE_SECONDS):
+            await self._turns.acquire()
+        try:
+            while self._free:
+                session = self._free.pop()
+                if session.usable:
+                    return session
+                await _discard(session.core)
+            return await self._connect()
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def give_back(self, session: Session) -> None:
+        """What is not usable any more is closed."""
+        try:
+            if session.usable:
+                if session.core.in_transaction():
+                    # SQLAlchemy's own idea of one: it begins with a Core statement, also where nothing was begun.
+                    await session.core.rollback()
+                self._free.append(session)
+            else:
+                await _discard(session.core)
+        finally:
+            self._turns.release()
+
+    async def _connect(self) -> Session:
+        core = await self._engine.connect()
+        try:
+            return Session(core, (await core.get_raw_connection()).driver_connection)
+        except BaseException:
+            await _discard(core)
+            raise
+
+    async def close(self) -> None:
+        """Closes those that are free; the last thing to do."""
+        free, self._free = self._free, []
+        for session in free:
+            await session.core.close()
+        await self._engine.dispose()
+
+
+async def _discard(core: AsyncConnection) -> None:
+    if not core.invalidated:
+        await core.invalidate()  # Otherwise SQLAlchemy would hand it out again.
+    await core.close()
 
 
 def postgres_engine(
@@ -42,8 +121,4 @@ async def _connect_and_begin(**arguments: Any) -> Any:
 
 async def _teach_text_uuids(driver: Any) -> None:
     """Ids are text in Python; this keeps the driver from making objects of them that nobody wants."""
-    await driver.set_type_codec("uuid", schema="pg_catalog", encoder=_same, decoder=_same, format="text")
-
-
-def _same(text: str) -> str:
-    return text
+    await driver.set_builtin_type_codec("uuid", schema="pg_catalog", codec_name="text", format="text")

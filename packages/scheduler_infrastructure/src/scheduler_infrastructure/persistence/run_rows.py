@@ -42,7 +42,7 @@ class SqlRuns:
 
     async def lock_runs(self, run_ids: Sequence[str]) -> list[LockedRun]:
         rows = await self._connection.fetch(_LOCK_RUNS, list(run_ids))
-        return [LockedRun(**{**row, "state": RUN_STATES[row["state"]]}) for row in rows]
+        return [LockedRun._make(row.values())._replace(state=RUN_STATES[row["state"]]) for row in rows]
 
     async def save_runs(self, changes: Sequence[RunChange], now: datetime) -> None:
         del now  # each change carries its own instants

@@ -37,8 +37,13 @@ class SqlTriggers:
         return [DueTrigger(**{**row, "enabled": bool(row["enabled"])}) for row in rows]
 
     async def next_due_at(self) -> datetime | None:
-        moment: datetime | None = (await self._connection.fetch(_NEXT_DUE))[0]["next_at"]
-        return moment
+        return await self._moment(_NEXT_DUE)
+
+    async def next_fire_at(self) -> datetime | None:
+        return await self._moment(_NEXT_FIRE)
+
+    async def next_wake_at(self) -> datetime | None:
+        return await self._moment(_NEXT_WAKE)
 
     async def advance(self, moves: Sequence[TriggerMove]) -> None:
         await self._connection.fetch_many(_ADVANCE, moves)
@@ -52,6 +57,10 @@ class SqlTriggers:
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         await self._connection.fetch_many(_RECORD, rows)
+
+    async def _moment(self, question: Statement) -> datetime | None:
+        moment: datetime | None = (await self._connection.fetch(question))[0]["next_at"]
+        return moment
 
 
 _DUE_COLUMNS = (
@@ -103,21 +112,25 @@ _DUE_IN_TURNS = Statement(
 )
 
 # Each part reads the first entry of its own partial index.
-_NEXT_DUE = both(
-    """
-    select min(moments.at) as next_at from (
-        select min(next_at) as at from triggers where active and not paused and next_at is not null
-        union all
-        select min(wake_at) from task_runs where state in ('waiting', 'retrying') and wake_at is not null
-        union all
-        select min(deadline_at) from runs where deadline_at is not null and finished_at is null and state <>
-        'cancelling'
-        union all
-        select min(next_at) from expectations where active and next_at is not null
-        union all
-        select min(next_at) from heartbeats where next_at is not null
-    ) as moments"""
-)
+_FIRES = "select min(next_at) as at from triggers where active and not paused and next_at is not null"
+
+_WAKES = """
+    select min(wake_at) as at from task_runs where state in ('waiting', 'retrying') and wake_at is not null
+    union all
+    select min(deadline_at) from runs where deadline_at is not null and finished_at is null and state <> 'cancelling'
+    union all
+    select min(next_at) from expectations where active and next_at is not null
+    union all
+    select min(next_at) from heartbeats where next_at is not null"""
+
+
+def _first_of(moments: str) -> Statement:
+    return both(f"select min(moments.at) as next_at from ({moments}) as moments")  # noqa: S608 - texts are ours
+
+
+_NEXT_FIRE = _first_of(_FIRES)
+_NEXT_WAKE = _first_of(_WAKES)
+_NEXT_DUE = _first_of(f"{_FIRES} union all {_WAKES}")
 
 _ADVANCE = Statement(
     postgres="""

@@ -101,6 +101,8 @@ class Breaker:
         # What began before the circuit opened says nothing about now.
         if not trial and self.state != pybreaker.STATE_CLOSED:
             return
+        if error is None and not trial and self._circuit.fail_counter == 0:
+            return  # Nothing to forget, and so nothing to count.
 
         def outcome() -> None:
             if error is not None:

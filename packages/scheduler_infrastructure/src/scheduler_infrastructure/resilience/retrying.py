@@ -44,9 +44,28 @@ async def retry_transient(operation: Callable[[], Awaitable[T]], *, deadline: fl
     that is lost during a commit tells nothing about the commit. Raises `Unavailable` when it gives up; other errors at
     once.
     """
+    try:
+        async with asyncio.timeout(deadline):
+            try:
+                return await operation()
+            except Exception as failure:
+                if not is_transient(failure):
+                    raise
+                return await _again(operation, failure, deadline)
+    except RetryError:
+        raise Unavailable("the database keeps refusing; try again") from None
+    except TimeoutError:
+        raise Unavailable(f"the database did not answer within {deadline:g} s") from None
+
+
+async def _again(operation: Callable[[], Awaitable[T]], failure: Exception, deadline: float) -> T:
+    """What follows a first try that failed. What works at once, as nearly everything does, is not made to pay for the
+    means of trying again: they cost more than a short transaction."""
+    failures = [failure]
 
     async def attempt() -> T:
-        # tenacity awaits only what it recognises as a coroutine function, which a lambda is not.
+        if failures:
+            raise failures.pop()
         return await operation()
 
     attempts = AsyncRetrying(
@@ -54,13 +73,7 @@ async def retry_transient(operation: Callable[[], Awaitable[T]], *, deadline: fl
         wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
         stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(deadline),
     )
-    try:
-        async with asyncio.timeout(deadline):
-            return await attempts(attempt)
-    except RetryError:
-        raise Unavailable("the database keeps refusing; try again") from None
-    except TimeoutError:
-        raise Unavailable(f"the database did not answer within {deadline:g} s") from None
+    return await attempts(attempt)
 
 
 def is_transient(error: BaseException) -> bool:

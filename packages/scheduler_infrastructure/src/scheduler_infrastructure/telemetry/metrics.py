@@ -2,6 +2,7 @@
 (tests, the embedded mode) never share a counter."""
 
 from threading import Thread
+from typing import Any, TypeVar
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -14,6 +15,8 @@ from prometheus_client import (
     generate_latest,
     start_http_server,
 )
+
+M = TypeVar("M", Counter, Histogram)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,6 +38,7 @@ class PrometheusMetrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._labels: dict[str, set[str]] = {}
+        self._known_series: dict[tuple[object, tuple[str, ...]], Any] = {}
         # Memory, descriptors and collections: a slope in these is the first sign of a leak.
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
@@ -141,11 +145,11 @@ class PrometheusMetrics:
 
     def attempt_ended(self, executor: str, outcome: str, seconds: float) -> None:
         label = self._bounded("executor", executor)
-        self._attempts.labels(label, outcome).inc()
-        self._attempt_seconds.labels(label).observe(seconds)
+        self._series(self._attempts, label, outcome).inc()
+        self._series(self._attempt_seconds, label).observe(seconds)
 
     def run_ended(self, state: str, seconds: float) -> None:
-        self._runs.labels(state).inc()
+        self._series(self._runs, state).inc()
         self._run_seconds.observe(seconds)
 
     def leading(self, leads: bool, epoch: int) -> None:
@@ -177,6 +181,13 @@ class PrometheusMetrics:
     def serve(self, port: int, host: str = "127.0.0.1") -> "MetricsServer":
         """Serves `text` on a port of its own, where the API's port is public; ``port`` 0 takes a free one."""
         return MetricsServer(*start_http_server(port, addr=host, registry=self._registry))
+
+    def _series(self, metric: M, *labels: str) -> M:
+        """One series of ``metric``. Looking it up in the client library costs more than counting in it."""
+        known: M | None = self._known_series.get((metric, labels))
+        if known is None:
+            known = self._known_series[metric, labels] = metric.labels(*labels)
+        return known
 
     def _bounded(self, label: str, value: str) -> str:
         known = self._labels.setdefault(label, set())

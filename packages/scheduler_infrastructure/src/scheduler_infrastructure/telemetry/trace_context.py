@@ -27,7 +27,8 @@ class TraceContext:
 def new_trace() -> TraceContext:
     """A new root. It is marked as sampled even where we collect nothing: a task's own tracing decides for itself, and
     all attempts of a run still meet in one trace."""
-    return TraceContext(secrets.token_hex(16), secrets.token_hex(8), sampled=True)
+    chance = secrets.token_hex(24)
+    return TraceContext(chance[:32], chance[32:], sampled=True)
 
 
 def parse_traceparent(text: str | None) -> TraceContext | None:

@@ -1,11 +1,15 @@
 """What runs in a warm child: takes calls from descriptor 3, one at a time, and answers each.
 
 It is started as a script, by whatever interpreter the tasks use, so it needs only the standard library and imports
-nothing of ours. Frames are four bytes of length and JSON. A call is ``{"call", "args", "env", "folder", "output",
-"artifacts"}``; the answer is ``{"kind", …}``: ``ok`` (``output``, or ``written`` when the task wrote the output file),
-``exception``, ``import_error``, ``invalid_output``, ``exit`` (``message``, ``detail``, ``exit_code``), or ``stale``
-(the source has changed since it was imported; nothing was called). ``doubt`` tells why this process should not be used
-again; ``null`` where all is as before.
+nothing of ours. Frames are four bytes of length and JSON. A call is ``{"call", "args", "env", "folder"}``, and ``env``
+names the output file and the folder of artifacts; the answer is ``{"kind", …}``: ``ok`` (``output``, or ``written``
+when the task wrote the output file), ``exception``, ``import_error``, ``invalid_output``, ``exit`` (``message``,
+``detail``, ``exit_code``), or ``stale`` (the source has changed since it was imported; nothing was called). ``slow``
+says that the function took longer than handing it over; ``doubt`` why this process should not be used again, where
+there is a reason.
+
+What is done around every call is what an empty function costs, so it is counted in microseconds: variables stay from
+call to call where they are the same, and a folder in which nothing was made is not listed.
 """
 
 # What a task raises may be anything, and strings and system calls instead of Path objects keep a call short.
@@ -18,11 +22,13 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +37,15 @@ _DESCRIPTOR = 3
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_OUTPUT = 64 * 1024
 _MAX_GROWTH_KIB = 256 * 1024
+_QUICK_SECONDS = 0.0003
+_CHUNK = 64 * 1024
+_ANY_CHANGE = 0xFC0
+"""What a watch on a folder notices: names made, removed or moved in it, and the folder itself moved or removed."""
+
 _HEADER = struct.Struct("!I")
+# Bound before a task can replace them, and without what json.dumps and json.loads look at on every call.
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 _BUILTINS = vars(builtins)
 # What os.environ itself keeps: comparing it takes one microsecond, comparing os.environ forty.
 _VARIABLES: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
@@ -189,8 +203,10 @@ async def _awaited(value: Any) -> Any:
 
 
 def _encoded(value: Any) -> str:
+    if value is None:
+        return "null"
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(kind="invalid_output", message="the result is not JSON: " + str(error), detail=None) from None
     if len(text) > _MAX_OUTPUT:
@@ -199,23 +215,94 @@ def _encoded(value: Any) -> str:
     return text
 
 
-def _enter(call: dict[str, Any]) -> None:
-    """Every call begins in an empty folder; most find the one that the call before them left empty."""
-    folder, artifacts = call["folder"], call["artifacts"]
-    _empty(folder, keep={os.path.basename(artifacts)})
-    _empty(artifacts, keep=set())
-    os.chdir(folder)
+class Variables:
+    """The variables of the call in `os.environ`; what is the same for the next call stays."""
+
+    def __init__(self) -> None:
+        self._of_the_call: dict[str, str | None] = {}
+        self._entered: dict[Any, Any] = {}
+        self._before: dict[Any, Any] | None = None
+
+    def enter(self, wanted: dict[str, str]) -> None:
+        present = self._of_the_call
+        for name in [name for name in present if name not in wanted]:
+            os.environ.pop(name, None)
+            del present[name]
+        for name, value in wanted.items():
+            if present.get(name) != value:
+                os.environ[name] = value
+                present[name] = value
+        self._entered = _VARIABLES.copy()
+
+    def imported(self) -> None:
+        """What importing has set stays, but for the variables of the call."""
+        self._before = _VARIABLES.copy()
+        if self._before != self._entered:
+            self._of_the_call = dict.fromkeys(self._of_the_call)
+
+    def leave(self) -> None:
+        """Undoes what the call has changed."""
+        before, self._before = self._before, None
+        if before is not None and before != _VARIABLES:
+            decoded = {os.fsdecode(name): os.fsdecode(value) for name, value in before.items()}
+            os.environ.clear()
+            os.environ.update(decoded)
 
 
-def _leave(call: dict[str, Any]) -> str | None:
-    """Removes what the call left, but for the output that the worker is about to read; says what it cannot."""
-    os.chdir("/")
-    try:
-        _empty(call["folder"], keep={os.path.basename(call["artifacts"]), os.path.basename(call["output"])})
-        _empty(call["artifacts"], keep=set())
-    except OSError:
-        return "it left files that cannot be removed"
-    return None
+class Folder:
+    """The current folder of the calls, which is empty at the beginning of each, but for that of the artifacts.
+
+    The kernel tells whether anything was made or removed in it. Where it cannot (it has a limit on such watches), the
+    folder is listed after every call.
+    """
+
+    def __init__(self, libc: ctypes.CDLL) -> None:
+        self._libc = libc
+        self._watch: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._polled = select.poll()
+        if self._watch >= 0:
+            self._polled.register(self._watch, select.POLLIN)
+        self._watched = False
+        self._path = self._artifacts = self._output = ""
+        self._is_empty = False
+
+    def enter(self, path: str, artifacts: str, output: str) -> None:
+        if not self._is_empty or path != self._path:
+            self._path, self._artifacts, self._output = path, artifacts, output
+            _empty(path, keep={os.path.basename(artifacts)})
+            _empty(artifacts, keep=set())
+            self._watched = all([self._begin_watch(path), self._begin_watch(artifacts)])
+            self._forget_events()
+            self._is_empty = True
+        os.chdir(path)
+
+    def touched(self) -> bool:
+        """Whether there may be anything in it."""
+        if self._is_empty and (not self._watched or self._polled.poll(0)):
+            self._is_empty = False
+        return not self._is_empty
+
+    def leave(self) -> str | None:
+        """Removes what the call left, but for the output that the worker is about to read; says what it cannot."""
+        if not self.touched():
+            return None
+        os.chdir("/")
+        try:
+            _empty(self._path, keep={os.path.basename(self._artifacts), os.path.basename(self._output)})
+            _empty(self._artifacts, keep=set())
+        except OSError:
+            return "it left files that cannot be removed"
+        return None
+
+    def _begin_watch(self, path: str) -> bool:
+        return self._watch >= 0 and int(self._libc.inotify_add_watch(self._watch, os.fsencode(path), _ANY_CHANGE)) >= 0
+
+    def _forget_events(self) -> None:
+        while self._watch >= 0 and self._polled.poll(0):
+            try:
+                os.read(self._watch, 65536)
+            except OSError:  # The call before has closed it.
+                self._watched, self._watch = False, -1
 
 
 def _empty(folder: str, keep: set[str]) -> None:
@@ -239,74 +326,87 @@ def _empty(folder: str, keep: set[str]) -> None:
             os.unlink(path)
 
 
-def _perform(call: dict[str, Any], source: Source, innocence: Innocence) -> str:
-    """Makes the call; returns the fields of the answer as JSON text."""
-    if source.changed():
-        return '"kind":"stale"'
-    surroundings = None
-    try:
-        _enter(call)
-        os.environ.update(call["env"])
-        function = _resolve(call["call"])
-        source.note_imports()
-        surroundings = _VARIABLES.copy()
-        value = _run(function, call["args"], innocence)
-        if value is None and os.path.exists(call["output"]):
-            return '"kind":"ok","written":true'
-        return '"kind":"ok","output":' + _encoded(value)
-    except Refused as refused:
-        return json.dumps(refused.answer)[1:-1]
-    except (OSError, ValueError) as error:
-        return json.dumps({"kind": "spawn_error", "message": str(error)})[1:-1]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _restore(surroundings, call["env"])
+class Child:
+    """One process, and what it keeps between calls."""
+
+    def __init__(self, source: str, libc: ctypes.CDLL) -> None:
+        self._source = Source(source)
+        self._innocence = Innocence()
+        self._variables = Variables()
+        self._folder = Folder(libc)
+
+    def answer(self, call: dict[str, Any]) -> str:
+        fields = self._perform(call)
+        self._innocence.restore_streams()
+        doubt = self._folder.leave() or self._innocence.doubt()
+        return "{" + fields + "}" if doubt is None else '{"doubt":' + _encode(doubt) + "," + fields + "}"
+
+    def _perform(self, call: dict[str, Any]) -> str:
+        """Makes the call; returns the fields of the answer as JSON text."""
+        if self._source.changed():
+            return '"kind":"stale"'
+        environment = call["env"]
+        output = environment["ORRERY_OUTPUT"]
+        try:
+            self._folder.enter(call["folder"], environment["ORRERY_ARTIFACTS"], output)
+            self._variables.enter(environment)
+            function = _resolve(call["call"])
+            self._source.note_imports()
+            self._variables.imported()
+            began = time.monotonic()
+            value = _run(function, call["args"], self._innocence)
+            slow = ',"slow":true' if time.monotonic() - began > _QUICK_SECONDS else ""
+            if value is None and self._folder.touched() and os.path.exists(output):
+                return '"kind":"ok","written":true' + slow
+            return '"kind":"ok","output":' + _encoded(value) + slow
+        except Refused as refused:
+            return _encode(refused.answer)[1:-1]
+        except (OSError, ValueError) as error:
+            return _encode({"kind": "spawn_error", "message": str(error)})[1:-1]
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._variables.leave()
 
 
-def _restore(surroundings: dict[Any, Any] | None, names: dict[str, str]) -> None:
-    if surroundings is not None and surroundings != _VARIABLES:
-        decoded = {os.fsdecode(name): os.fsdecode(value) for name, value in surroundings.items()}
-        os.environ.clear()
-        os.environ.update(decoded)
-    for name in names:
-        os.environ.pop(name, None)
-
-
-def _receive(connection: socket.socket) -> bytes | None:
-    header = _exactly(connection, _HEADER.size)
-    return None if header is None else _exactly(connection, _HEADER.unpack(header)[0])
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes | None:
-    data = connection.recv(size)
-    while data and len(data) < size:
-        more = connection.recv(size - len(data))
+def _receive(connection: socket.socket) -> str | None:
+    """The next frame; nothing follows one before it is answered."""
+    data = connection.recv(_CHUNK)
+    while data and len(data) < _HEADER.size:
+        more = connection.recv(_CHUNK)
+        data = data + more if more else b""
+    if not data:
+        return None
+    missing = _HEADER.unpack_from(data)[0] + _HEADER.size - len(data)
+    if not missing:
+        return data[_HEADER.size :].decode()
+    parts = [data[_HEADER.size :]]
+    while missing > 0:
+        more = connection.recv(min(missing, _CHUNK))
         if not more:
             return None
-        data += more
-    return data or None
+        parts.append(more)
+        missing -= len(more)
+    return b"".join(parts).decode()
 
 
 def main() -> None:
     connection = socket.socket(fileno=_DESCRIPTOR)
     connection.set_inheritable(False)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     folder = sys.argv[1]
     sys.argv[1:] = []
     sys.path[0:1] = [folder] if folder else []
     streams: list[Any] = [sys.stdout, sys.stderr]
     for stream in streams:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    source, innocence = Source(folder), Innocence()
+    child = Child(folder, libc)
     while True:
         frame = _receive(connection)
         if frame is None:
             return
-        call = json.loads(frame)
-        answer = _perform(call, source, innocence)
-        innocence.restore_streams()
-        doubt = _leave(call) or innocence.doubt()
-        body = ('{"doubt":' + json.dumps(doubt) + "," + answer + "}").encode()
+        call, _ = _decode(frame)
+        body = child.answer(call).encode()
         connection.sendall(_HEADER.pack(len(body)) + body)
 
 

@@ -4,12 +4,12 @@ call."""
 import asyncio
 import logging
 import os
+import select
 import shutil
 import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,14 @@ from scheduler_application.ports.execution import LogSink
 from scheduler_infrastructure.execution.streams import CHUNK_BYTES, Tail
 from scheduler_infrastructure.execution.supervision.keeper_link import SupervisedProcess
 from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
-from scheduler_infrastructure.execution.surroundings import base_environment
+from scheduler_infrastructure.execution.surroundings import Surroundings, base_environment
 
 _log = logging.getLogger(__name__)
 _HEADER = struct.Struct("!I")
 _MAX_LAST_READS = 4
 _MAX_ANSWER = 1024 * 1024
 _SCRIPT = str(Path(__file__).with_name("child.py"))
+_encode = msgspec.json.Encoder().encode
 
 
 class WarmKey(NamedTuple):
@@ -34,6 +35,15 @@ class WarmKey(NamedTuple):
     project: str
     source: str
     environment: frozenset[tuple[str, str]]
+
+
+class CallFrame(msgspec.Struct):
+    """What the child gets; see `child` for the meaning."""
+
+    call: str
+    args: dict[str, Any]
+    env: dict[str, str]
+    folder: str
 
 
 class Answer(msgspec.Struct):
@@ -46,6 +56,10 @@ class Answer(msgspec.Struct):
     message: str = ""
     detail: str | None = None
     exit_code: int | None = None
+    slow: bool = False
+
+
+_decode = msgspec.json.Decoder(Answer).decode
 
 
 class CallLog:
@@ -54,6 +68,7 @@ class CallLog:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, str] = {}
+        self._polled = select.poll()
         self._pending: deque[tuple[str, bytes]] = deque()
         self._forwarding: asyncio.Task[None] | None = None
         self._sink: LogSink | None = None
@@ -61,6 +76,8 @@ class CallLog:
 
     def connect(self, out: int, err: int) -> None:
         self._streams = {out: "stdout", err: "stderr"}
+        for descriptor in self._streams:
+            self._polled.register(descriptor, select.POLLIN)
         self._listen()
 
     def attach(self, sink: LogSink) -> None:
@@ -71,7 +88,7 @@ class CallLog:
 
     def drain(self) -> "asyncio.Task[None] | None":
         """Takes what is left in the pipes; returns the forwarding that is still under way, if any."""
-        for descriptor in list(self._streams):
+        for descriptor, _ in self._polled.poll(0):
             for _ in range(_MAX_LAST_READS):
                 if not self._take(descriptor):
                     break
@@ -107,6 +124,7 @@ class CallLog:
     def _drop(self, descriptor: int) -> None:
         if self._streams.pop(descriptor, None) is not None:
             self._loop.remove_reader(descriptor)
+            self._polled.unregister(descriptor)
             os.close(descriptor)
 
     def _forward(self, stream: str, data: bytes) -> None:
@@ -136,9 +154,11 @@ class WarmChild:
     def __init__(self, key: WarmKey, connection: socket.socket) -> None:
         self.key = key
         self.calls = 0
+        self.began = 0.0
+        self.was_quick = False
         self.idle_since = 0.0
         self.log = CallLog()
-        self.folder: Path | None = None
+        self.surroundings: Surroundings | None = None
         """Where its calls run, one after the other; empty at the beginning of each."""
         self.process: SupervisedProcess
         self._connection = connection
@@ -155,14 +175,14 @@ class WarmChild:
     def usable(self) -> bool:
         return not self._gone
 
-    def call(self, frame: Mapping[str, Any], sink: LogSink) -> "asyncio.Future[Answer | None]":
+    def call(self, frame: CallFrame, sink: LogSink) -> "asyncio.Future[Answer | None]":
         """Sends a call; the future resolves with its answer, or with ``None`` when the process ends without one. The
         folder stays until `release`, even where the process ends."""
         self.calls += 1
         self._in_use = True
         self.log.attach(sink)
         self._answer = self._loop.create_future()
-        body = msgspec.json.encode(frame)
+        body = _encode(frame)
         data = _HEADER.pack(len(body)) + body
         try:
             sent = self._connection.send(data)
@@ -193,8 +213,10 @@ class WarmChild:
             self._remove_folder()
 
     def _remove_folder(self) -> None:
-        if self.folder is not None and os.path.lexists(self.folder):
-            threading.Thread(target=shutil.rmtree, args=(self.folder,), kwargs={"ignore_errors": True}).start()
+        if self.surroundings is not None and os.path.lexists(self.surroundings.folder):
+            threading.Thread(
+                target=shutil.rmtree, args=(self.surroundings.folder,), kwargs={"ignore_errors": True}
+            ).start()
 
     async def _send_rest(self, data: bytes) -> None:
         try:
@@ -225,7 +247,9 @@ class WarmChild:
         if answer is None or answer.done():
             return
         try:
-            answer.set_result(msgspec.json.decode(body, type=Answer))
+            decoded = _decode(body)
+            self.was_quick = not decoded.slow
+            answer.set_result(decoded)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             text = f"the result cannot be kept: {type(error).__name__}: {error}"
             answer.set_result(Answer("invalid_output", doubt="its answer cannot be read", message=text))

@@ -1,15 +1,17 @@
 """Whether cost follows work or history: the same operations beside ever more finished runs.
 
-They are the use cases themselves, in this process, over one connection; a cost is the processor time of this process
-and of the server's that serves it, so that what else the machine does weighs little. Ratios are what counts.
+They are the use cases themselves, in this process, over a few connections; a cost is the processor time of this process
+and of the server's processes that serve it, so that what else the machine does weighs little. Ratios are what counts.
 """
 
+import argparse
 import asyncio
 import contextlib
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,7 +21,9 @@ import msgspec
 import psutil
 
 from benchmarks.history_rows import Filling, fill
-from benchmarks.stack import POSTGRES_URL
+from benchmarks.measure import Figures, Measure
+from benchmarks.report import outline
+from benchmarks.servers import servers
 from scheduler_application.actor import Actor
 from scheduler_application.paging import PageRequest
 from scheduler_application.ports.reading import RunFilter
@@ -35,7 +39,7 @@ from scheduler_infrastructure.bootstrap.lifecycle import migrate, open_process
 from scheduler_infrastructure.bootstrap.settings import Settings, load_settings
 from scheduler_infrastructure.persistence.engine import both
 
-SIZES = [0, 1_000_000, 10_000_000]
+SIZES = (0, 1_000_000, 10_000_000)
 BATCH = 100
 ROUNDS = 20
 LOOKS = 100
@@ -51,7 +55,7 @@ class Cost(NamedTuple):
     elapsed: float
 
 
-async def by_size(sizes: Sequence[int]) -> dict[str, Any]:
+async def by_size(sizes: Sequence[int]) -> Figures:
     """Milliseconds per run (start, claim, record), per due time (fire) and per look, beside so many finished runs;
     and each figure of the others over the first one's."""
     found = {str(size): await _beside(size) for size in sizes}
@@ -65,7 +69,7 @@ async def by_size(sizes: Sequence[int]) -> dict[str, Any]:
 
 async def _beside(size: int) -> dict[str, float]:
     async with _own_database() as settings, open_process(settings, "benchmark") as process:
-        bench = _Bench(process, await _server_process(process))
+        bench = _Bench(process)
         await bench.prepare()
         began = time.monotonic()
         if size:
@@ -77,10 +81,11 @@ async def _beside(size: int) -> dict[str, float]:
 @contextlib.asynccontextmanager
 async def _own_database() -> AsyncIterator[Settings]:
     name = f"orrery_bench_{uuid4().hex[:8]}"
-    admin = await asyncpg.connect(POSTGRES_URL)
+    server = servers().postgres_url
+    admin = await asyncpg.connect(server)
     await admin.execute(f"create database {name}")
     try:
-        url = urlsplit(POSTGRES_URL)._replace(path=f"/{name}").geturl()
+        url = urlsplit(server)._replace(path=f"/{name}").geturl()
         settings = load_settings(
             {"ORRERY_DATABASE_URL": url, "ORRERY_DATABASE_POOL_SIZE": "3", "ORRERY_LOG_LEVEL": "warning"}
         )
@@ -91,23 +96,13 @@ async def _own_database() -> AsyncIterator[Settings]:
         await admin.close()
 
 
-async def _server_process(process: Application) -> psutil.Process | None:
-    """The one that serves our one connection, where it is on this machine."""
-    async with process.gateways.database().reading() as connection:
-        pid = (await connection.fetch(both("select pg_backend_pid() as pid")))[0]["pid"]
-    with contextlib.suppress(psutil.Error):
-        found = psutil.Process(pid)
-        return found if "postgres" in found.name() else None
-    return None
-
-
 class _Bench:
     """One store with its use cases, and what an operation on it costs."""
 
-    def __init__(self, process: Application, server: psutil.Process | None) -> None:
+    def __init__(self, process: Application) -> None:
         self._process = process
         self._use_cases = process.use_cases
-        self._processes = [psutil.Process(), *([server] if server is not None else [])]
+        self._processes = [psutil.Process()]
         self._worker_id = process.adapters.ids().new()
 
     async def prepare(self) -> None:
@@ -135,11 +130,21 @@ class _Bench:
 
     async def measure(self) -> dict[str, float]:
         figures: dict[str, float] = {}
-        await self._work(figures)
-        await self._fire(figures)
-        await self._lists(figures)
-        await self._move(figures)
+        for stage in (self._work, self._fire, self._lists, self._move):
+            await self._find_servers()
+            await stage(figures)
         return figures
+
+    async def _find_servers(self) -> None:
+        """The processes that serve our connections, where they are on this machine."""
+        rows = await self._rows(
+            "select pid from pg_stat_activity where datname = current_database() and application_name = 'orrery'"
+        )
+        self._processes = [psutil.Process()]
+        for row in rows:
+            with contextlib.suppress(psutil.Error):
+                found = psutil.Process(row["pid"])
+                self._processes += [found] if "postgres" in found.name() else []
 
     async def _work(self, figures: dict[str, float]) -> None:
         """Runs of one task, a hundred at a time: started, claimed, recorded."""
@@ -149,9 +154,9 @@ class _Bench:
         for _ in range(ROUNDS):
             cost, hints = await self._cost(self._start)
             started.append(cost)
-            cost, claimed = await self._cost(lambda hints=hints: self._claim(hints))
+            cost, claimed = await self._cost(partial(self._claim, hints))
             claims.append(cost)
-            cost, _ = await self._cost(lambda claimed=claimed: self._record(claimed))
+            cost, _ = await self._cost(partial(self._record, claimed))
             records.append(cost)
         for name, costs in (("start", started), ("claim", claims), ("record", records)):
             _put(figures, name, costs, BATCH)
@@ -193,10 +198,8 @@ class _Bench:
         for name, where in asked.items():
             for _ in range(10):
                 await reader.runs(DEFAULT_PROJECT, where, first)
-            looks = [
-                (await self._cost(lambda where=where: reader.runs(DEFAULT_PROJECT, where, first)))[0]
-                for _ in range(LOOKS)
-            ]
+            look = partial(reader.runs, DEFAULT_PROJECT, where, first)
+            looks = [(await self._cost(look))[0] for _ in range(LOOKS)]
             _put(figures, name, looks, 1)
 
     async def _move(self, figures: dict[str, float]) -> None:
@@ -251,7 +254,8 @@ class _Bench:
 
     async def _rows(self, sql: str, *arguments: Any) -> Sequence[Any]:
         async with self._process.gateways.database().reading() as connection:
-            return await connection.fetch(both(sql), *arguments)
+            found: Sequence[Any] = await connection.fetch(both(sql), *arguments)
+        return found
 
     async def _write(self, sql: str, *arguments: Any) -> None:
         async with self._process.gateways.database().transaction() as connection:
@@ -261,3 +265,26 @@ class _Bench:
 def _put(figures: dict[str, float], name: str, costs: Sequence[Cost], size: int) -> None:
     figures[f"{name}_cpu_ms"] = sum(cost.cpu for cost in costs) * 1_000 / len(costs) / size
     figures[f"{name}_median_ms"] = statistics.median(cost.elapsed for cost in costs) * 1_000 / size
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sizes", type=_sizes, default=SIZES, help="how many finished runs, such as 0,1000000 (%(default)s)"
+    )
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
+
+
+async def _measured(arguments: argparse.Namespace) -> Figures:
+    return await by_size(arguments.sizes)
+
+
+MEASURE = Measure(
+    "history",
+    "the cost of starting, claiming, firing and listing beside ever more finished runs",
+    _measured,
+    _options,
+    outline,
+)

@@ -3,6 +3,7 @@
 Times are the database's: the due time, the ledger's decision and the worker's start are read from the store's rows.
 """
 
+import argparse
 import asyncio
 import statistics
 import time
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from benchmarks.measures import percentiles
+from benchmarks.figures import percentiles
+from benchmarks.measure import Figures, Measure
+from benchmarks.report import outline
 from benchmarks.schedule_rows import Schedules, copy, deploy_template, new_project
 from benchmarks.stack import Stack, running_stack
 from scheduler_application.schedule.fire import FIRED_AT_ONCE, NextDue
@@ -228,3 +231,30 @@ async def _empty_look(stack: Stack) -> float:
             raise RuntimeError("something is due, so this was no empty look")
     await database.close()
     return statistics.median(samples) * 1000
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "without an option: --sizes and --herd with their usual figures"
+    parser.add_argument("--sizes", type=_sizes, help="how many schedules exist, such as 1000,100000,1000000")
+    parser.add_argument("--herd", type=int, help="how many schedules of one project are due in the same second")
+    parser.add_argument("--rate", type=int, help="fires a second, for --seconds")
+    parser.add_argument("--seconds", type=int, default=60, help="how long --rate lasts (%(default)s)")
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
+
+
+async def _measured(arguments: argparse.Namespace) -> Figures:
+    usual = arguments.sizes is arguments.herd is arguments.rate is None
+    found: Figures = {}
+    if arguments.sizes or usual:
+        found["by_size"] = await by_size(arguments.sizes or SIZES)
+    if arguments.herd or usual:
+        found["herd"] = await herd(arguments.herd or HERD)
+    if arguments.rate:
+        found["rate"] = await at_rate(arguments.rate, arguments.seconds)
+    return found
+
+
+MEASURE = Measure("schedules", "how late and at what cost the clock starts runs", _measured, _options, outline)
