@@ -11,7 +11,7 @@ SILENT_SECONDS = 8.0
 """A store that did not answer a renewal for so long is away."""
 
 IDLE_SECONDS = 30.0
-"""A leader's duty that did not succeed for so long does not work: the slowest is due every 10 s."""
+"""A leader's duty that did not succeed for so long does not work, unless the duty says that it comes more seldom."""
 
 
 class DispatcherHealth:
@@ -22,6 +22,7 @@ class DispatcherHealth:
         self._tried_at = clock.monotonic()
         self._answered_at = clock.monotonic()
         self._succeeded: dict[str, float] = {}
+        self._patience: dict[str, float] = {}
         self._found: Sequence[str] = ()
         self.leading = False
 
@@ -36,8 +37,9 @@ class DispatcherHealth:
             self.leading = leading
             self._succeeded.clear()
 
-    def expects(self, step: str) -> None:
-        """The leader does ``step`` from now on."""
+    def expects(self, step: str, within: float = IDLE_SECONDS) -> None:
+        """The leader does ``step`` from now on, and succeeds within so many seconds, again and again."""
+        self._patience[step] = within
         self._succeeded.setdefault(step, self._clock.monotonic())
 
     def succeeded(self, step: str) -> None:
@@ -59,6 +61,6 @@ class DispatcherHealth:
         if now - self._answered_at > SILENT_SECONDS:
             problems.append(f"the store has not answered for {now - self._answered_at:.0f} s")
         for step, moment in self._succeeded.items():
-            if self.leading and now - moment > IDLE_SECONDS:
+            if self.leading and now - moment > self._patience[step]:
                 problems.append(f"'{step}' has not succeeded for {now - moment:.0f} s")
         return problems

@@ -14,7 +14,7 @@ from scheduler_application.pausing import Sleep
 from scheduler_application.ports.messaging import Signals
 from scheduler_application.ports.time import Clock, Randomness
 from scheduler_application.run.control import EnforceRunDeadlines
-from scheduler_application.run.prune import PruneFinished
+from scheduler_application.run.prune import RUNS_AT_ONCE, PruneFinished
 from scheduler_application.run.relay import RelayHints
 from scheduler_application.run.wake import WakeDueTasks
 from scheduler_application.schedule.backfill import AdvanceBackfills
@@ -22,7 +22,7 @@ from scheduler_application.schedule.calendar_texts import RefreshDueCalendars
 from scheduler_application.schedule.fire import FireDueSchedules, NextDue
 from scheduler_application.watchdog import Watchdog
 from scheduler_application.worker.recover import RecoverLostWorkers
-from scheduler_dispatcher.health import DispatcherHealth
+from scheduler_dispatcher.health import IDLE_SECONDS, DispatcherHealth
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ RELAY_SECONDS = 0.5
 RECOVER_SECONDS = 3.0
 CALENDARS_SECONDS = 10.0
 PRUNE_SECONDS = 60.0
+PRUNE_PATIENCE_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 """Pauses while something is due that a pass did not see to."""
@@ -72,10 +73,11 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One use case; it answers how much it found to do."""
+    """One use case; it answers how much it found to do. Without success for ``patience`` seconds it does not work."""
 
     name: str
     work: Callable[[Leadership], Awaitable[int]]
+    patience: float = IDLE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
         Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
         Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
-        Duty((Step("prune", _tidying(dispatcher.prune)),), _pruning),
+        Duty((Step("prune", _tidying(dispatcher.prune), PRUNE_PATIENCE_SECONDS),), _pruning),
     )
 
 
@@ -221,5 +223,6 @@ async def _refreshing(done: int | None) -> float:
     return 0.0 if done else CALENDARS_SECONDS
 
 
-async def _pruning(_done: int | None) -> float:
-    return PRUNE_SECONDS
+async def _pruning(done: int | None) -> float:
+    """A pass does not last for ever; where there was more to do than it had time for, the next one follows soon."""
+    return LONGEST_PAUSE_SECONDS if done and done >= RUNS_AT_ONCE else PRUNE_SECONDS

@@ -156,7 +156,7 @@ class Supervisor:
 
     async def _do(self, step: Step, term: Leadership) -> int | None:
         """How much there was to do; ``None`` where it failed. Raises `DutyOverrun`."""
-        self._dispatcher.health.expects(step.name)
+        self._dispatcher.health.expects(step.name, step.patience)
         try:
             found = await self._within_deadline(step, term)
         except LeadershipLost as error:

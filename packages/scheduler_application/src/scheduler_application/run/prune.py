@@ -21,6 +21,9 @@ RUNS_AT_ONCE = 500
 ROWS_AT_ONCE = 2_000
 """How much one transaction moves or deletes."""
 
+STAGE_SECONDS = 10.0
+"""How long one pass gives to each kind of history; what is over waits for the next pass."""
+
 T = TypeVar("T")
 
 
@@ -65,7 +68,7 @@ class PruneFinished:
         self._sleep = sleep
 
     async def execute(self, leadership: Leadership) -> Tidied:
-        """One pass over everything; raises `LeadershipLost`, `Unavailable`."""
+        """One pass over everything, each kind for at most `STAGE_SECONDS`; raises `LeadershipLost`, `Unavailable`."""
         now = self._clock.now()
         tidied = Tidied()
         while await self._do(leadership, lambda history: history.prepare(now)):
@@ -119,7 +122,8 @@ class PruneFinished:
     async def _pages(
         self, leadership: Leadership, page: Callable[[HistoryWrites, str | None], Awaitable[Moved]]
     ) -> Moved:
-        """All pages; what they moved together."""
+        """As many pages as there is time for; what they moved together."""
+        until = self._clock.monotonic() + STAGE_SECONDS
         runs = task_runs = 0
         after: str | None = None
         while True:
@@ -127,15 +131,16 @@ class PruneFinished:
             runs += moved.runs
             task_runs += moved.task_runs
             after = moved.last
-            if after is None:
+            if after is None or self._clock.monotonic() >= until:
                 return Moved(runs, task_runs, None)
 
     async def _deletes(self, leadership: Leadership, delete: Callable[[HistoryWrites], Awaitable[int]]) -> int:
+        until = self._clock.monotonic() + STAGE_SECONDS
         total = 0
         while True:
             number = await self._do(leadership, delete)
             total += number
-            if number < ROWS_AT_ONCE:
+            if number < ROWS_AT_ONCE or self._clock.monotonic() >= until:
                 return total
 
     async def _drops(
