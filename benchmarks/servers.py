@@ -65,6 +65,15 @@ def server_process(url: str, default_port: int) -> psutil.Process | None:
     return None
 
 
+def server_processes() -> dict[str, psutil.Process]:
+    """PostgreSQL's and RabbitMQ's, as far as they are on this machine."""
+    found = {
+        "postgresql": server_process(servers().postgres_url, 5432),
+        "rabbitmq": server_process(servers().rabbitmq_url, 5672),
+    }
+    return {name: process for name, process in found.items() if process is not None}
+
+
 _current: ContextVar[Servers | None] = ContextVar("servers", default=None)
 
 
