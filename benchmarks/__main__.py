@@ -7,7 +7,7 @@ import sys
 from benchmarks import __doc__ as about
 from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
-from benchmarks.measures import chain, fanout, floor, latency, schedules, throughput
+from benchmarks.measures import chain, fanout, floor, latency, memory, schedules, throughput
 from benchmarks.report import last_line
 from benchmarks.servers import own_servers
 
@@ -18,6 +18,7 @@ MEASURES: tuple[Measure, ...] = (
     fanout.MEASURE,
     schedules.MEASURE,
     floor.MEASURE,
+    memory.MEASURE,
 )
 """What can be measured: a new measure is a module with a `MEASURE`, and a line here."""
 
