@@ -46,12 +46,23 @@ def servers() -> Servers:
 def own_servers(*, statements: bool) -> Iterator[None]:
     """Starts them with their default durability and lets `servers` name them; ``statements`` counts statements too,
     which costs PostgreSQL a few percent."""
-    with _DurablePostgres(statements=statements) as postgres, _OwnRabbitMQ() as rabbitmq, PrivateRedis() as redis:
-        token = _current.set(Servers(postgres.url, rabbitmq.url, redis.url, rabbitmq.asked, own=True))
-        try:
-            yield
-        finally:
-            _current.reset(token)
+    with (
+        _DurablePostgres(statements=statements) as postgres,
+        _OwnRabbitMQ() as rabbitmq,
+        PrivateRedis() as redis,
+        using(Servers(postgres.url, rabbitmq.url, redis.url, rabbitmq.asked, own=True)),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def using(chosen: Servers) -> Iterator[None]:
+    """Lets `servers` return ``chosen``."""
+    token = _current.set(chosen)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def server_process(url: str, default_port: int) -> psutil.Process | None:
