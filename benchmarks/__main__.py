@@ -7,7 +7,7 @@ import sys
 from benchmarks import __doc__ as about
 from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
-from benchmarks.measures import chain, fanout, history, latency, schedules, throughput
+from benchmarks.measures import chain, fanout, floor, history, latency, memory, peers, schedules, throughput
 from benchmarks.report import last_line
 from benchmarks.servers import own_servers
 
@@ -18,6 +18,9 @@ MEASURES: tuple[Measure, ...] = (
     fanout.MEASURE,
     schedules.MEASURE,
     history.MEASURE,
+    floor.MEASURE,
+    memory.MEASURE,
+    peers.MEASURE,
 )
 """What can be measured: a new measure is a module with a `MEASURE`, and a line here."""
 
@@ -46,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         options.add_argument(
             "--repeat", type=int, default=measure.repeats, help="measure so often, print medians (%(default)s)"
         )
-        options.add_argument(
-            "--own-servers", action="store_true", help="start a PostgreSQL and a RabbitMQ that nobody else uses"
-        )
+        options.add_argument("--own-servers", action="store_true", help="start servers that nobody else uses")
         options.add_argument("--statements", action="store_true", help="count its statements: with --own-servers")
         options.set_defaults(measure=measure)
     return parser

@@ -1,11 +1,12 @@
 """What a measure is, and how several runs of it become one."""
 
 import argparse
-import asyncio
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import uvloop
 
 Figures = dict[str, Any]
 """Numbers, texts and further figures by name. A name ends in its unit; times without one are seconds."""
@@ -67,5 +68,5 @@ def _median(values: list[Any]) -> Any:
 
 
 def run(measure: Measure, arguments: argparse.Namespace) -> Figures:
-    """Measures as often as asked, in an event loop of its own."""
-    return asyncio.run(repeated(measure, arguments))
+    """Measures as often as asked, in an event loop of the kind that Orrery's processes use."""
+    return uvloop.run(repeated(measure, arguments))

@@ -13,7 +13,7 @@ from benchmarks.figures import ratio
 from benchmarks.measure import Figures
 from benchmarks.processor import GENERATOR, MACHINE, Parts, Spent, between
 from benchmarks.report import columns, outline
-from benchmarks.servers import server_process, servers
+from benchmarks.servers import server_processes
 from benchmarks.stack import Stack
 
 SETTLED_SECONDS = 11.0
@@ -50,11 +50,7 @@ class Observed:
 
 def parts_of(stack: Stack) -> Parts:
     """Its processes, and those of the servers that run on this machine."""
-    named = {
-        "postgresql": server_process(servers().postgres_url, 5432),
-        "rabbitmq": server_process(servers().rabbitmq_url, 5672),
-    }
-    return Parts(stack.processes, {name: process for name, process in named.items() if process is not None})
+    return Parts(stack.processes, server_processes())
 
 
 async def observe(stack: Stack, parts: Parts, spent: Spent | None = None) -> Observed:

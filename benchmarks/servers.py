@@ -1,4 +1,4 @@
-"""The servers that a benchmark uses: those that are there, or a PostgreSQL and a RabbitMQ that only it uses."""
+"""The servers that a benchmark uses: those that are there, or others of its own."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.support.private_servers import PrivatePostgres, PrivateRabbitMQ
+from tests.support.private_servers import PrivatePostgres, PrivateRabbitMQ, PrivateRedis
 
-CONTROL_SECONDS = 30.0
+CONTROL_SECONDS = 120.0
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 Control = Callable[..., str | None]
@@ -26,6 +26,7 @@ class Servers:
 
     postgres_url: str
     rabbitmq_url: str
+    redis_url: str
     control: Control
     own: bool = False
     """Whether nobody else uses them."""
@@ -36,20 +37,32 @@ def servers() -> Servers:
     return _current.get() or Servers(
         os.environ.get("ORRERY_BENCH_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
         os.environ.get("ORRERY_BENCH_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/"),
+        os.environ.get("ORRERY_BENCH_REDIS_URL", "redis://127.0.0.1:6379"),
         _control_here,
     )
 
 
 @contextlib.contextmanager
 def own_servers(*, statements: bool) -> Iterator[None]:
-    """Starts both with their default durability and lets `servers` name them; ``statements`` counts statements too,
+    """Starts them with their default durability and lets `servers` name them; ``statements`` counts statements too,
     which costs PostgreSQL a few percent."""
-    with _DurablePostgres(statements=statements) as postgres, _OwnRabbitMQ() as rabbitmq:
-        token = _current.set(Servers(postgres.url, rabbitmq.url, rabbitmq.asked, own=True))
-        try:
-            yield
-        finally:
-            _current.reset(token)
+    with (
+        _DurablePostgres(statements=statements) as postgres,
+        _OwnRabbitMQ() as rabbitmq,
+        PrivateRedis() as redis,
+        using(Servers(postgres.url, rabbitmq.url, redis.url, rabbitmq.asked, own=True)),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def using(chosen: Servers) -> Iterator[None]:
+    """Lets `servers` return ``chosen``."""
+    token = _current.set(chosen)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def server_process(url: str, default_port: int) -> psutil.Process | None:
@@ -63,6 +76,15 @@ def server_process(url: str, default_port: int) -> psutil.Process | None:
             if found.status == psutil.CONN_LISTEN and found.pid and found.laddr[1:] == (parts.port or default_port,):
                 return psutil.Process(found.pid)
     return None
+
+
+def server_processes() -> dict[str, psutil.Process]:
+    """PostgreSQL's and RabbitMQ's, as far as they are on this machine."""
+    found = {
+        "postgresql": server_process(servers().postgres_url, 5432),
+        "rabbitmq": server_process(servers().rabbitmq_url, 5672),
+    }
+    return {name: process for name, process in found.items() if process is not None}
 
 
 _current: ContextVar[Servers | None] = ContextVar("servers", default=None)
