@@ -7,7 +7,7 @@ import sys
 from benchmarks import __doc__ as about
 from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
-from benchmarks.measures import chain, fanout, latency, schedules, throughput
+from benchmarks.measures import chain, fanout, latency, requests, schedules, throughput
 from benchmarks.report import last_line
 from benchmarks.servers import own_servers
 
@@ -16,6 +16,7 @@ MEASURES: tuple[Measure, ...] = (
     latency.MEASURE,
     chain.MEASURE,
     fanout.MEASURE,
+    requests.MEASURE,
     schedules.MEASURE,
 )
 """What can be measured: a new measure is a module with a `MEASURE`, and a line here."""
