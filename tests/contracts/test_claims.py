@@ -39,7 +39,7 @@ async def test_a_claim_whose_answer_was_lost_is_recalled_by_its_worker_alone(wor
         await claims.execute(world.worker_id, hints[:2])
     recalled = await claims.recall(world.worker_id, hints)
     assert sorted(task.fence for task in recalled) == [(task_run, claim_no + 1) for task_run, claim_no in hints[:2]]
-    assert recalled[0].scope["run"]["workflow"] == "fan"
+    assert recalled[0].version.definition.name == "fan"
     former = world.worker_id
     assert await claims.recall(await world.new_worker(), hints) == []
     world.worker_id = former

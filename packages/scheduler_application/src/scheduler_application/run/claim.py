@@ -24,7 +24,7 @@ class ClaimedTask:
     """An attempt that belongs to this worker until it reports its outcome or its lease ends.
 
     ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds. It is empty where
-    they name nothing.
+    they name nothing and it is no item of a ``for_each``.
     """
 
     row: ClaimedRow
@@ -101,7 +101,7 @@ class ClaimTasks:
                 row,
                 versions[row.version_id],
                 self._scope(row, versions[row.version_id], results[row.run_id])
-                if references[row.version_id, row.task]
+                if references[row.version_id, row.task] or row.item_index != NO_ITEM
                 else {},
             )
             for row in rows
