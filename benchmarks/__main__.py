@@ -7,7 +7,18 @@ import sys
 from benchmarks import __doc__ as about
 from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
-from benchmarks.measures import chain, fanout, floor, history, latency, memory, peers, schedules, throughput
+from benchmarks.measures import (
+    chain,
+    fanout,
+    floor,
+    history,
+    latency,
+    memory,
+    peers,
+    requests,
+    schedules,
+    throughput,
+)
 from benchmarks.report import last_line
 from benchmarks.servers import own_servers
 
@@ -16,6 +27,7 @@ MEASURES: tuple[Measure, ...] = (
     latency.MEASURE,
     chain.MEASURE,
     fanout.MEASURE,
+    requests.MEASURE,
     schedules.MEASURE,
     history.MEASURE,
     floor.MEASURE,

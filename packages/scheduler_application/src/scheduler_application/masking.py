@@ -37,7 +37,10 @@ class Masking:
         """``text`` without any secret."""
         if self.hides_nothing:
             return text
-        return self.data(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+        data = text.encode(errors="surrogatepass")
+        if not any(form in data for form in self._forms):
+            return text
+        return self.data(data).decode(errors="surrogatepass")
 
     def cut_text(self, text: str) -> str:
         """The same for a piece of a longer text, at whose ends the rest of a secret may stand."""

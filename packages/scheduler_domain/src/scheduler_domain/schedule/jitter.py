@@ -15,7 +15,9 @@ def jitter_of(seed: str, window: timedelta) -> timedelta:
     if window < timedelta():
         raise ValueError(f"a window of jitter is not negative: {window}")
     # Rounded up: a window of 1.5 ms holds the offsets 0 and 1 ms.
-    choices = -(-window // _MILLISECOND) or 1
+    choices = -(-window // _MILLISECOND)
+    if choices <= 1:
+        return timedelta()
     # Not hash(): it differs from process to process. The prefix keeps jitter apart from H, which hashes the same seed.
     digest = hashlib.sha256(f"jitter\0{seed}".encode("utf-8", "surrogatepass")).digest()
     # 128 bits over at most 10^17 choices: the remainder favours none that anybody could measure.

@@ -22,6 +22,8 @@ MAX_TEXT = 16_384
 
 MAX_DEPTH = 6
 
+_PLAIN = frozenset({type(None), bool, int, float})
+
 # Left as they are they would forge lines or drive the terminal of whoever reads the log; JSON escapes them, but only
 # until somebody prints the decoded text. Line feeds and tabs of a traceback stay, for JSON escapes those.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -115,7 +117,10 @@ class _Cleaner:
         return {self._text(str(key)): self._clean(value, 1) for key, value in event.items()}
 
     def _clean(self, value: Any, depth: int) -> Any:
-        if value is None or isinstance(value, bool | int | float):
+        kind = type(value)
+        if kind is str:
+            return self._text(value)
+        if kind in _PLAIN:
             return value
         if depth < MAX_DEPTH and isinstance(value, Mapping):
             return {self._text(str(key)): self._clean(item, depth + 1) for key, item in value.items()}
@@ -126,6 +131,8 @@ class _Cleaner:
     def _text(self, text: str) -> str:
         # Masked before it is cut: the half of a secret at the cut would no longer be recognised.
         masked = self._masking.text(text)
+        if len(masked) <= MAX_TEXT and masked.isprintable():
+            return masked
         if len(masked) > MAX_TEXT:
             masked = f"{masked[:MAX_TEXT]}… [truncated, {len(masked)} characters]"
         return _CONTROL.sub(_escape, masked)
