@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler_application.errors import Conflict, NotFound
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.observing import Metrics
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.rows import NO_ITEM, ClaimedRow, SettledTask, Slot
 from scheduler_application.ports.time import Clock
-from scheduler_application.run.definitions import Version
+from scheduler_application.run.definitions import UNREADABLE_VERSION, Version
 from scheduler_application.run.open_runs import Engine
 from scheduler_application.run.scope import named_tasks, run_scope, tasks_scope
+from scheduler_application.run.unreadable import UNREADABLE_VALUE, unknown_task, unreadable_version
+from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.workflow.definition import TaskDefinition
 
 MAX_CLAIM = 500
@@ -23,16 +26,18 @@ MAX_CLAIM = 500
 class ClaimedTask:
     """An attempt that belongs to this worker until it reports its outcome or its lease ends.
 
-    ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds.
+    ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds. An attempt with a
+    ``refusal`` cannot be executed, because what is stored about it cannot be read; it is to be reported as failed.
     """
 
     row: ClaimedRow
     version: Version
     scope: Mapping[str, Any]
+    refusal: TaskError | None = None
 
     @property
     def task(self) -> TaskDefinition:
-        return self.version.definition.tasks[self.row.task]
+        return self.version.definition.tasks.get(self.row.task) or unknown_task(self.row.task)
 
     @property
     def fence(self) -> tuple[str, int]:
@@ -88,17 +93,41 @@ class ClaimTasks:
         return await self._store.transact(recall)
 
     async def _tasks(self, tx: Transaction, rows: Sequence[ClaimedRow]) -> list[ClaimedTask]:
-        await self._engine.definitions.load(tx, (row.version_id for row in rows))
-        versions = {row.version_id: await self._engine.definitions.get(tx, row.version_id) for row in rows}
-        results = await self._results(tx, rows, versions)
+        versions, refusals = await self._versions(tx, rows)
+        known = [row for row in rows if row.task in versions[row.version_id].definition.tasks]
+        results = await self._results(tx, known, versions)
         return [
-            ClaimedTask(
-                row,
-                versions[row.version_id],
-                self._scope(row, versions[row.version_id], results[row.run_id]),
-            )
+            self._claimed(row, versions[row.version_id], results[row.run_id], refusals.get(row.version_id))
             for row in rows
         ]
+
+    async def _versions(
+        self, tx: Transaction, rows: Sequence[ClaimedRow]
+    ) -> tuple[dict[str, Version], dict[str, TaskError]]:
+        """By id, and why there is only a stand-in for some."""
+        versions: dict[str, Version] = {}
+        refusals: dict[str, TaskError] = {}
+        await self._engine.definitions.load(tx, (row.version_id for row in rows))
+        for version_id, workflow_id in {(row.version_id, row.workflow_id) for row in rows}:
+            try:
+                versions[version_id] = await self._engine.definitions.get(tx, version_id)
+            except (Conflict, NotFound) as error:
+                versions[version_id] = unreadable_version(version_id, workflow_id)
+                refusals[version_id] = TaskError(UNREADABLE_VERSION, str(error))
+        return versions, refusals
+
+    def _claimed(
+        self, row: ClaimedRow, version: Version, results: Sequence[SettledTask], refusal: TaskError | None
+    ) -> ClaimedTask:
+        if refusal is None and row.task not in version.definition.tasks:
+            message = f"version {version.number} of the workflow has no task '{row.task}'"
+            refusal = TaskError(UNREADABLE_VERSION, message)
+        if refusal is None:
+            try:
+                return ClaimedTask(row, version, self._scope(row, version, results))
+            except ValueError as error:
+                refusal = TaskError(UNREADABLE_VALUE, f"a value that the task needs cannot be read: {error}")
+        return ClaimedTask(row, version, {}, refusal)
 
     async def _results(
         self,
