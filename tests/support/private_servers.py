@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import psutil
 
-BOOT_SECONDS = 30.0
+BOOT_SECONDS = 60.0
 """RabbitMQ needs 5 s on an idle machine."""
 STOP_SECONDS = 10.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000
@@ -137,10 +137,17 @@ class PrivateServer(ABC):
                 self.close()
                 raise RuntimeError(f"{type(self).__name__} did not start:\n{end}")
 
-    def _run(self, *command: str) -> None:
-        subprocess.run(
-            command, check=True, capture_output=True, env=self._environment(), cwd=self.folder, user=self._user()
+    def _run(self, *command: str) -> str:
+        ended = subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            env=self._environment(),
+            cwd=self.folder,
+            user=self._user(),
+            text=True,
         )
+        return ended.stdout
 
     def _own(self, *paths: Path) -> None:
         """Gives the folder and ``paths`` to the server's user."""
@@ -175,7 +182,13 @@ class PrivateServer(ABC):
 
 
 class PrivatePostgres(PrivateServer):
+    """``settings`` are the server's own, each as ``name=value``; the last one counts."""
+
     user = "postgres"
+
+    def __init__(self, *settings: str) -> None:
+        super().__init__()
+        self._settings = settings
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -192,7 +205,8 @@ class PrivatePostgres(PrivateServer):
     def _command(self) -> Sequence[str]:
         # fsync guards against power cuts, not against the death of processes, which is all that happens here.
         settings = (f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
-        return (self._binary("postgres"), "-D", "data", *(word for setting in settings for word in ("-c", setting)))
+        words = (word for setting in (*settings, *self._settings) for word in ("-c", setting))
+        return (self._binary("postgres"), "-D", "data", *words)
 
     @classmethod
     def answers(cls, port: int, host: str = "127.0.0.1") -> bool:
@@ -223,9 +237,10 @@ class PrivateRabbitMQ(PrivateServer):
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
-    def control(self, *arguments: str) -> None:
-        """What ``rabbitmqctl`` does, e.g. ``control("set_vm_memory_high_watermark", "0.00001")`` for a memory alarm."""
-        self._run("/usr/lib/rabbitmq/bin/rabbitmqctl", *arguments)
+    def control(self, *arguments: str) -> str:
+        """What ``rabbitmqctl`` does and says, e.g. ``control("set_vm_memory_high_watermark", "0.00001")`` for a memory
+        alarm."""
+        return self._run("/usr/lib/rabbitmq/bin/rabbitmqctl", *arguments)
 
     def persist(self) -> None:
         """Writes to disk which queues there are. The broker does so twice a second, and a quorum queue that is younger

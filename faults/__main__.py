@@ -1,0 +1,48 @@
+"""The command line of the fault suite."""
+
+import argparse
+import asyncio
+import random
+import sys
+
+from faults.campaign import RATE, campaign
+from faults.catalogue import chosen
+from faults.report import json_line, listing, table
+
+
+def main() -> int:
+    """Runs what was asked for; 0 where nothing was broken, 1 where something was."""
+    arguments = _parser().parse_args()
+    try:
+        faults = chosen(tier=arguments.tier, only=arguments.only)
+    except KeyError as error:
+        sys.stderr.write(f"there is no fault {error}; --list shows what there is\n")
+        return 2
+    if arguments.list:
+        sys.stdout.write(listing(faults) + "\n")
+        return 0
+    seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
+    sys.stderr.write(f"seed {seed}: --seed {seed} repeats the same faults in the same order\n")
+    outcome = asyncio.run(campaign(faults, seed=seed, repeat=arguments.repeat, rate=arguments.rate))
+    sys.stdout.write(table(outcome) + "\n")
+    sys.stdout.write(json_line(outcome, tier=arguments.tier, repeat=arguments.repeat) + "\n")
+    return 0 if outcome.passed else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m faults", description="Breaks a whole installation on purpose.")
+    parser.add_argument("--tier", type=int, help="the faults of this tier and the tiers below; default: all")
+    parser.add_argument("--only", type=_names, default=(), help="faults by their ids, such as F01,F13")
+    parser.add_argument("--seed", type=int, help="decides the order and the moments; default: by chance, printed")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each fault is injected (%(default)s)")
+    parser.add_argument("--rate", type=float, default=RATE, help="runs a second of the client (%(default)s)")
+    parser.add_argument("--list", action="store_true", help="show the faults and do nothing")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

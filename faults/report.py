@@ -1,0 +1,67 @@
+"""The table for people and the line of JSON for programs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from faults.campaign import Outcome, Verdict
+from faults.fault import Fault
+
+SHOWN_VIOLATIONS = 20
+
+
+def table(outcome: Outcome) -> str:
+    """A line for each fault, then every violation."""
+    rows: list[tuple[str, ...]] = [("fault", "injected", "recovery", "target", "broken", "verdict")]
+    rows += [_row(verdict) for verdict in outcome.verdicts]
+    broken = [sentence for verdict in outcome.verdicts for sentence in verdict.broken] + outcome.violations
+    lines = [*_aligned(rows), "", *broken[:SHOWN_VIOLATIONS]]
+    if len(broken) > SHOWN_VIOLATIONS:
+        lines.append(f"and {len(broken) - SHOWN_VIOLATIONS} more")
+    return "\n".join(lines).rstrip()
+
+
+def listing(faults: Sequence[Fault]) -> str:
+    """What there is, for ``--list``."""
+    rows: list[tuple[str, ...]] = [("fault", "tier", "target", "about", "title")]
+    for fault in faults:
+        target = "" if fault.target is None else f"{fault.target:g} s"
+        rows.append((fault.id, str(fault.tier), target, " ".join(fault.sharp), fault.title))
+    return "\n".join(_aligned(rows))
+
+
+def json_line(outcome: Outcome, **about: Any) -> str:
+    faults = [
+        {
+            "fault": verdict.fault.id,
+            "repeat": verdict.repeat,
+            "recovery_seconds": _rounded(verdict.recovery.seconds) if verdict.recovery else None,
+            "target_seconds": verdict.fault.target,
+            "figures": dict(verdict.recovery.figures) if verdict.recovery else {},
+            "broken": len(verdict.broken),
+            "passed": verdict.passed,
+        }
+        for verdict in outcome.verdicts
+    ]
+    broken = sum(len(verdict.broken) for verdict in outcome.verdicts) + len(outcome.violations)
+    line = {**about, "seed": outcome.seed, "passed": outcome.passed, "violations": broken, **outcome.figures}
+    return json.dumps({**line, "faults": faults})
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    recovery, fault = verdict.recovery, verdict.fault
+    name = fault.id if verdict.repeat == 1 else f"{fault.id}/{verdict.repeat}"
+    injected = recovery.injected if recovery else "it could not be injected"
+    seconds = "" if recovery is None or recovery.seconds is None else f"{recovery.seconds:.1f} s"
+    target = "" if fault.target is None else f"{fault.target:g} s"
+    verdict_text = "passed" if verdict.passed else "BROKEN" if verdict.broken else "TOO SLOW"
+    return (name, injected, seconds, target, str(len(verdict.broken)), verdict_text)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)
