@@ -63,8 +63,8 @@ async def _close_groups(runs: OpenRuns, groups: Sequence[BlockedTask]) -> None:
     for item in await runs.tx.graph.item_results([group.id for group in groups]):
         try:
             outputs[item.group_id or ""].append(json_value(item.output))
-        except ValueError as error:
-            message = f"the output of its item {item.item_index} cannot be read: {error}"
+        except ValueError as reason:
+            message = f"the output of its item {item.item_index} cannot be read: {reason}"
             unreadable[item.group_id or ""] = TaskError(UNREADABLE_VALUE, message)
     resolutions = []
     for group in groups:
