@@ -54,6 +54,8 @@ class Outcome:
     verdicts: list[Verdict] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     figures: dict[str, float | int | str] = field(default_factory=dict)
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
+    """Of random kills: seconds by kind of what was killed."""
 
     @property
     def passed(self) -> bool:

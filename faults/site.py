@@ -197,7 +197,7 @@ class Site:
     async def kill_backend(self, number: int) -> float:
         """SIGKILL to one of PostgreSQL's backends that serve the product, chosen by ``number``: the server then ends
         all sessions and recovers."""
-        pids = await self.rows(
+        pids = await self.rows_when_back(
             "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
             " order by pid"
         )
