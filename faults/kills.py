@@ -1,7 +1,7 @@
 """``--kills N``: random processes of a site under load are killed again and again, many before the last one is back.
 
-Every kill draws what dies, when, and how long it stays dead from the seed. A kill has recovered when a run that is asked
-for after it has succeeded, a due time after it was decided, what died is ready again and, for a worker, nobody's task
+Every kill draws what dies, when, and how long it stays dead from the seed. A kill has recovered when a run that is
+asked for after it has succeeded, a due time after it was decided, what died is ready again and, for a worker, no task
 run is left in its hands.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import cast
 
-from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, say
+from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, keep_if_broken, say
 from faults.checker import violations
-from faults.recovery import LOOK_SECONDS, NotRecovered, identities, next_fire, next_run, released
-from faults.site import Kind, Site, is_alive
+from faults.recovery import NotRecovered, identities, next_fire, next_run, released
+from faults.site import LOOK_SECONDS, Kind, Shape, Site, is_alive
 from tests.support.private_servers import PrivateServer
 from tests.support.stack import Node
 
@@ -48,16 +48,17 @@ class Killed:
     ended: list[str] = field(default_factory=list)
 
 
-async def kill_campaign(kills: int, *, seed: int, rate: float = RATE) -> Outcome:
+async def kill_campaign(kills: int, *, seed: int, rate: float = RATE, shared: Shape | None = None) -> Outcome:
     """Kills ``kills`` times, then lets the system come to rest and asks the checker everything."""
     outcome = Outcome(seed)
-    async with at_work(None, seed=seed, rate=rate) as run:
+    async with at_work(shared, seed=seed, rate=rate) as run:
         started = time.monotonic()
         killed = await _Killer(run.site, Random(f"kills {seed}")).kill(kills)
         took = time.monotonic() - started
         evidence = await come_to_rest(run)
         outcome.violations += [*killed.problems, *violations(evidence)]
         add_figures(outcome, evidence)
+        keep_if_broken(run.site, outcome)
     outcome.figures |= {
         "kills": len(killed.order),
         "kill_seconds": round(took),
@@ -68,13 +69,20 @@ async def kill_campaign(kills: int, *, seed: int, rate: float = RATE) -> Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """What the seed says of one kill: ``which`` of its kind, as a share, and how long it stays dead."""
 
     number: int
     kind: str
     which: float
     dead_seconds: float
+
+
+def draw(chance: Random, number: int) -> tuple[Drawn, float]:
+    """The next kill, and how many seconds later the one after it follows."""
+    (kind,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    drawn = Drawn(number, kind, chance.random(), chance.uniform(*DEAD_SECONDS))
+    return drawn, chance.uniform(*PAUSE_SECONDS)
 
 
 class _Killer:
@@ -97,7 +105,8 @@ class _Killer:
         recovering: set[asyncio.Task[None]] = set()
         supervising = asyncio.create_task(self._supervise())
         for number in range(1, kills + 1):
-            drawn, pause = self._draw(number)
+            drawn, pause = draw(self._chance, number)
+            self._killed.order.append(drawn.kind)
             task = asyncio.create_task(self._kill_and_wait(drawn))
             recovering.add(task)
             task.add_done_callback(recovering.discard)
@@ -109,13 +118,8 @@ class _Killer:
         await asyncio.gather(supervising, return_exceptions=True)
         return self._killed
 
-    def _draw(self, number: int) -> tuple[_Drawn, float]:
-        (kind,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-        drawn = _Drawn(number, kind, self._chance.random(), self._chance.uniform(*DEAD_SECONDS))
-        self._killed.order.append(kind)
-        return drawn, self._chance.uniform(*PAUSE_SECONDS)
-
-    async def _kill_and_wait(self, drawn: _Drawn) -> None:
+    async def _kill_and_wait(self, drawn: Drawn) -> None:
+        back: Awaitable[None]
         try:
             if drawn.kind == "backend":
                 at, back = await self._kill_backend(drawn), _nothing()
@@ -134,7 +138,7 @@ class _Killer:
         self._killed.seconds.setdefault(drawn.kind, []).append(seconds)
         say(f"kill {drawn.number}: {drawn.kind}, recovered after {seconds:.1f} s")
 
-    async def _kill_server(self, drawn: _Drawn) -> float:
+    async def _kill_server(self, drawn: Drawn) -> float:
         """Kills a server and starts it again; answers when it was killed."""
         server = self._servers[drawn.kind]
         while drawn.kind in self._down:
@@ -148,12 +152,12 @@ class _Killer:
             self._down.discard(drawn.kind)
         return at
 
-    async def _kill_backend(self, drawn: _Drawn) -> float:
+    async def _kill_backend(self, drawn: Drawn) -> float:
         while "postgres" in self._down:
             await asyncio.sleep(LOOK_SECONDS)
         return await self._site.kill_backend(int(drawn.which * 1000))
 
-    async def _kill_node(self, drawn: _Drawn) -> tuple[float, Awaitable[None]]:
+    async def _kill_node(self, drawn: Drawn) -> tuple[float, Awaitable[None]]:
         """Kills a process and launches it again; answers when it was killed, and what waits until it is back."""
         node = await self._victim(drawn)
         worker_ids = await identities(self._site, node.name) if drawn.kind == "worker" else []
@@ -176,7 +180,7 @@ class _Killer:
         if worker_ids:
             await released(self._site, worker_ids, at, within=RECOVERED_SECONDS)
 
-    async def _victim(self, drawn: _Drawn) -> Node:
+    async def _victim(self, drawn: Drawn) -> Node:
         """One that lives; the leader where it is asked for."""
         if drawn.kind == "leader":
             return await self._site.leader(within=RECOVERED_SECONDS)
@@ -190,6 +194,7 @@ class _Killer:
         while True:
             for node in self._site.nodes:
                 if node.process.poll() is not None and node.name not in self._held:
+                    say(f"{node.name} ended by itself with {node.process.returncode}: {node.tail()[-300:]}")
                     self._killed.ended.append(node.name)
                     node.relaunch()
             await asyncio.sleep(1.0)

@@ -1,6 +1,7 @@
 """The table for people and the line of JSON for programs."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,16 @@ def table(outcome: Outcome) -> str:
         rows = [("killed", "times", "recovery p50", "p95", "longest")]
         rows += [_kill_row(kind, seconds) for kind, seconds in sorted(outcome.recoveries.items())]
         rows.append(_kill_row("all", [one for seconds in outcome.recoveries.values() for one in seconds]))
-    broken = [sentence for verdict in outcome.verdicts for sentence in verdict.broken] + outcome.violations
+    broken = all_broken(outcome)
     lines = [*_aligned(rows), "", *broken[:SHOWN_VIOLATIONS]]
     if len(broken) > SHOWN_VIOLATIONS:
         lines.append(f"and {len(broken) - SHOWN_VIOLATIONS} more")
     return "\n".join(lines).rstrip()
+
+
+def all_broken(outcome: Outcome) -> list[str]:
+    """Every violation, in the order in which they were found."""
+    return [sentence for verdict in outcome.verdicts for sentence in verdict.broken] + outcome.violations
 
 
 def listing(faults: Sequence[Fault]) -> str:
@@ -47,8 +53,9 @@ def json_line(outcome: Outcome, **about: Any) -> str:
         }
         for verdict in outcome.verdicts
     ]
-    broken = sum(len(verdict.broken) for verdict in outcome.verdicts) + len(outcome.violations)
-    line = {**about, "seed": outcome.seed, "passed": outcome.passed, "violations": broken, **outcome.figures}
+    broken = all_broken(outcome)
+    line = {**about, "seed": outcome.seed, "passed": outcome.passed, "violations": len(broken)}
+    line |= {"by_invariant": Counter(sentence.split(":")[0] for sentence in broken), **outcome.figures}
     kills = {kind: _spread(seconds) for kind, seconds in outcome.recoveries.items()}
     return json.dumps({**line, "faults": faults} | ({"recoveries": kills} if kills else {}))
 

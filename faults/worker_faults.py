@@ -193,7 +193,7 @@ async def _refuses_work(worker: Node) -> float:
     started = time.monotonic()
 
     async def is_leaving() -> bool:
-        return worker.process.poll() is not None or await worker.probe("/readyz") == 503
+        return worker.process.poll() is not None or await worker.probe("/readyz") != 200
 
     await eventually(is_leaving, within=20)
     return time.monotonic() - started

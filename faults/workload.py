@@ -59,13 +59,15 @@ def http(seconds: float = 0.0) -> dict[str, Any]:
 
 
 def database(seconds: float) -> dict[str, Any]:
-    """A statement that takes a while; it has no effect that anybody counts."""
+    """A statement that takes a while; it has no effect that anybody counts. Its database may be killed under it, so it
+    is tried again."""
     return {
+        "retry": {"attempts": 10, "backoff": "constant", "delay": "1s"},
         "database": {
             "connection": "STORE",
             "sql": "select pg_sleep(:seconds)::text as slept",
             "parameters": {"seconds": seconds},
-        }
+        },
     }
 
 

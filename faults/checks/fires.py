@@ -62,7 +62,7 @@ def expected_times(trigger: Row, until: datetime) -> list[datetime] | None:
     anchor = trigger["anchor_at"]
     if trigger["kind"] == "at":
         due = datetime.fromisoformat(trigger["expression"])
-        return [due] if due <= until else []
+        return [due] if anchor < due <= until else []
     if trigger["kind"] == "every":
         return interval_times(anchor, _duration(trigger["expression"]), anchor, until)
     if trigger["kind"] == "schedule":
