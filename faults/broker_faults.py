@@ -10,8 +10,8 @@ import aio_pika
 
 from faults.fault import Recovery, fault
 from faults.load import deploy_one, start
-from faults.recovery import LOOK_SECONDS, NotRecovered, next_run
-from faults.site import Site
+from faults.recovery import NotRecovered, next_run
+from faults.site import LOOK_SECONDS, Site
 from faults.workload import hold, note
 from scheduler_infrastructure.messaging.topology import REASON_HEADER, Topology
 from tests.support.private_servers import PrivateRabbitMQ

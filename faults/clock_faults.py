@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from faults.fault import Recovery, fault
 from faults.load import start
-from faults.recovery import LOOK_SECONDS, NotRecovered, next_fire, next_run
-from faults.site import Kind, Shape, Site
+from faults.recovery import NotRecovered, next_fire, next_run
+from faults.site import LOOK_SECONDS, Kind, Shape, Site
 from tests.support.faked_clock import FakedClock, faketime_library
 from tests.support.private_servers import PrivatePostgres
 from tests.support.stack import Node, Stack, running_stack

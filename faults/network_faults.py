@@ -8,8 +8,8 @@ from random import Random
 
 from faults.fault import Recovery, fault
 from faults.load import start
-from faults.recovery import LOOK_SECONDS, identities, next_fire, next_run, released
-from faults.site import Kind, Server, Site
+from faults.recovery import identities, next_fire, next_run, released
+from faults.site import LOOK_SECONDS, Kind, Server, Site
 from tests.support.eventually import eventually
 from tests.support.stack import Node
 

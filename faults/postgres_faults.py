@@ -11,8 +11,8 @@ from random import Random
 import asyncpg
 
 from faults.fault import Recovery, fault
-from faults.recovery import LOOK_SECONDS, NotRecovered, next_run, service
-from faults.site import Kind, Site
+from faults.recovery import NotRecovered, next_run, service
+from faults.site import LOOK_SECONDS, Kind, Site
 from tests.support.stack import Node
 
 BACKENDS = 5

@@ -8,8 +8,8 @@ import asyncpg
 
 from faults.fault import Recovery, fault
 from faults.load import deploy_one, start
-from faults.recovery import LOOK_SECONDS, NotRecovered, next_run, service
-from faults.site import Site
+from faults.recovery import NotRecovered, next_run, service
+from faults.site import LOOK_SECONDS, Site
 from faults.workload import note
 from scheduler_domain.run.states import FINAL_RUN_STATES
 from tests.support.stack import Node
