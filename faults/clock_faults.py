@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+import asyncpg
 import httpx2
 
 from faults.fault import Recovery, fault
@@ -18,7 +18,7 @@ from faults.recovery import NotRecovered, next_fire, next_run
 from faults.site import LOOK_SECONDS, Kind, Shape, Site
 from tests.support.faked_clock import FakedClock, faketime_library
 from tests.support.private_servers import PrivatePostgres
-from tests.support.stack import Node, Stack, running_stack
+from tests.support.stack import Node, Stack
 
 HOUR = 3_600.0
 DAY = 86_400.0
@@ -122,28 +122,29 @@ async def databases_clock_steps(_site: Site, _chance: Random) -> Recovery:
 
 @fault("F49", "the nights on which zones change their clocks", tier=2, sharp=("I3",))
 async def zones_change_their_clocks(_site: Site, _chance: Random) -> Recovery:
-    """A whole embedded system is led through the nights of a year; the ledger must have the due times of the vectors
-    and none beside them."""
+    """An installation of its own, whose database lives by a faked clock, is led through the nights of a year: the
+    ledger must have the due times of the vectors and none beside them."""
     _library()
     instants = sorted({datetime.fromisoformat(text).replace(tzinfo=UTC) for due in VECTORS.values() for text in due})
     with TemporaryDirectory(prefix="orrery-nights-") as folder:
+        await asyncio.to_thread(Path(folder).chmod, 0o755)
         clock = FakedClock(Path(folder))
         clock.shift((datetime(2026, 3, 7, tzinfo=UTC) - datetime.now(UTC)).total_seconds())
-        with running_stack(Path(folder), LOG_FORMAT="json") as stack:
-            node = stack.start("up", clock=clock)
-            await node.ready()
+        site = Site(Shape(apis=1, dispatchers=1, workers=1))
+        site.postgres = _ClockedPostgres(clock.environment, "track_commit_timestamp=on")
+        async with site:
             for place, (zone, expression) in enumerate(VECTORS):
-                await _deploy(stack, f"night-{place}", expression, zone)
+                await _deploy(site.stack, f"night-{place}", expression, zone)
             ledger: list[tuple[str, datetime, str]] = []
             for instant in _ends_of_nights(instants):
                 clock.shift((instant + timedelta(seconds=5) - datetime.now(UTC)).total_seconds())
-                ledger = await _decided_until(stack, instant)
+                ledger = await _decided_until(site.stack, instant)
     found: dict[str, set[datetime]] = {}
     for workflow, due, outcome in ledger:
         if outcome == "fired" or any(abs(due - instant) <= AROUND for instant in instants):
             found.setdefault(workflow, set()).add(due)
     return Recovery(
-        f"{len(instants)} instants of clock changes", None, {"ledger_rows": len(ledger)}, _wrong_nights(found, ledger)
+        f"{len(instants)} instants of clock changes", None, {"ledger_rows": len(ledger)}, wrong_nights(found, ledger)
     )
 
 
@@ -153,7 +154,7 @@ def _ends_of_nights(instants: Sequence[datetime]) -> list[datetime]:
     return [instant for instant, after in zip(instants, later, strict=True) if after - instant > timedelta(hours=12)]
 
 
-def _wrong_nights(found: Mapping[str, set[datetime]], ledger: Sequence[tuple[str, datetime, str]]) -> tuple[str, ...]:
+def wrong_nights(found: Mapping[str, set[datetime]], ledger: Sequence[tuple[str, datetime, str]]) -> tuple[str, ...]:
     broken = []
     for place, ((zone, expression), texts) in enumerate(VECTORS.items()):
         wanted = {datetime.fromisoformat(text).replace(tzinfo=UTC) for text in texts}
@@ -257,18 +258,10 @@ async def _decided_until(stack: Stack, instant: datetime, *, within: float = 60.
         try:
             triggers = await stack.rows("select due_at, error from triggers")
             rows = await stack.rows(sql)
-        except sqlite3.OperationalError:
+        except (OSError, asyncpg.PostgresError):
             triggers, rows = [], []
-        late = [str(row) for row in triggers if row["error"] or _instant(row["due_at"]) <= instant]
+        late = [str(row) for row in triggers if row["error"] or row["due_at"] <= instant]
         if triggers and not late:
-            return [(row["workflow"], _instant(row["due_at"]), row["outcome"]) for row in rows]
+            return [(row["workflow"], row["due_at"], row["outcome"]) for row in rows]
         await asyncio.sleep(LOOK_SECONDS)
     raise NotRecovered(f"not everything is decided until {instant.isoformat()}: {late[:3]}")
-
-
-def _instant(value: object) -> datetime:
-    """SQLite keeps instants as text or as microseconds since the epoch."""
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value / 1_000_000, UTC)
-    found = datetime.fromisoformat(str(value))
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

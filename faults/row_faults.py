@@ -36,7 +36,7 @@ PLANTS: tuple[tuple[str, str], ...] = (
     ),
     ("inputs that are no JSON", f"update runs set inputs = '{{' where id in ({_RUNS})"),
     ("outputs that are no JSON", f"update task_runs set output = '{{' where run_id in ({_RUNS})"),
-    ("a huge name", f"update triggers set name = repeat('n', 100000) where {_TRIGGERS}"),
+    ("a huge name", f"update triggers set name = repeat('n', 100000) where kind = 'every' and {_TRIGGERS}"),
 )
 """What is planted, each in the rows of a workflow of its own."""
 

@@ -82,7 +82,7 @@ async def output_floods(site: Site, _chance: Random) -> Recovery:
     return Recovery("a task flooded its log", await next_run(site, time.time()), figures, tuple(broken))
 
 
-@fault("F64", "a start with wrong settings", tier=3, target=CONFIG_SECONDS)
+@fault("F64", "a start with wrong settings", tier=3, target=CONFIG_SECONDS, sharp=("I8",))
 async def settings_are_wrong(site: Site, _chance: Random) -> Recovery:
     """Each wrong setting ends its process at once, with one line that names it and a status other than 0."""
     wrong = (
