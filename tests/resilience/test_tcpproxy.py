@@ -46,3 +46,35 @@ async def test_a_connection_ends_after_so_many_bytes(postgres_url: str) -> None:
         with pytest.raises((asyncpg.PostgresConnectionError, ConnectionError)):
             await connection.fetch("select repeat('x', 1000) from generate_series(1, 100)")
         connection.terminate()
+
+
+async def test_only_so_many_connections_are_cut(postgres_url: str) -> None:
+    async with TcpProxy.to(postgres_url) as proxy:
+        proxy.cut_after(b"select 'now'", times=1)
+        connection = await asyncpg.connect(proxy.url)
+        with pytest.raises((asyncpg.PostgresConnectionError, ConnectionError)):
+            await connection.fetchval("select 'now'")
+        connection.terminate()
+        again = await asyncpg.connect(proxy.url)
+        assert await again.fetchval("select 'now'") == "now"
+        assert proxy.cuts == 1
+        await again.close()
+
+
+async def test_what_comes_in_slices_of_a_byte_is_understood(postgres_url: str) -> None:
+    async with TcpProxy.to(postgres_url) as proxy:
+        proxy.slice(1)
+        connection = await asyncpg.connect(proxy.url)
+        assert await connection.fetchval("select repeat('x', 500)") == "x" * 500
+        await connection.close()
+
+
+async def test_a_narrow_link_takes_its_time(postgres_url: str) -> None:
+    async with TcpProxy.to(postgres_url) as proxy:
+        connection = await asyncpg.connect(proxy.url)
+        proxy.bandwidth(100_000)
+        started = time.monotonic()
+        await connection.fetchval("select repeat('x', 20000)")
+        assert time.monotonic() - started >= 0.2
+        proxy.heal()
+        await connection.close()

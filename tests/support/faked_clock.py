@@ -4,6 +4,7 @@ The monotonic clock is left alone, as a step of a real machine's clock leaves it
 is for processes that wait in their loop.
 """
 
+import os
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -21,13 +22,13 @@ TOLERANCE_SECONDS = 60.0
 class FakedClock:
     """Starts unmoved. Give ``environment`` to the one process that is to live by it."""
 
-    def __init__(self, folder: Path) -> None:
-        library = _library()
+    def __init__(self, folder: Path, name: str = "clock") -> None:
+        library = faketime_library()
         if library is None:
             reason = f"{services.MISSING}libfaketime. Install Debian's libfaketime"
             pytest.fail(reason, pytrace=False) if services.are_required() else pytest.skip(reason)
-        self._file = folder / "clock"
-        self._shift(0)
+        self._file = folder / name
+        self.shift(0)
         self.environment = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -37,7 +38,7 @@ class FakedClock:
 
     async def step(self, url: str, seconds: float) -> None:
         """Sets the clock so far from the machine's; returns when the answers of the process at ``url`` are dated so."""
-        self._shift(seconds)
+        self.shift(seconds)
 
         async def is_there() -> bool:
             async with httpx2.AsyncClient(base_url=url, timeout=5) as client:
@@ -47,12 +48,17 @@ class FakedClock:
 
         await eventually(is_there, within=10)
 
-    def _shift(self, seconds: float) -> None:
+    def shift(self, seconds: float) -> None:
+        """Sets the clock so far from the machine's; who reads it next sees it."""
         # Replaced as a whole: a file that is being written reads as no shift at all.
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+.0f}")
         new.replace(self._file)
 
 
-def _library() -> Path | None:
+def faketime_library() -> Path | None:
+    """Where Debian's package puts it, or where ``FAKETIME_LIBRARY`` says."""
+    named = os.environ.get("FAKETIME_LIBRARY")
+    if named:
+        return Path(named)
     return next((path for pattern in _LIBRARIES for path in Path("/").glob(pattern.removeprefix("/"))), None)

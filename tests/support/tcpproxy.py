@@ -31,9 +31,14 @@ class TcpProxy:
         self._latency: dict[Direction, float] = {}
         self._flowing = {"up": asyncio.Event(), "down": asyncio.Event()}
         self._cuts: dict[Direction, int | re.Pattern[bytes]] = {}
+        self._cuts_left: dict[Direction, int | None] = {}
+        self._bandwidth = 0.0
+        self._slice = 0
         self.port = free_port()
         self.connections = 0
         """How many were accepted so far."""
+        self.cuts = 0
+        """How many were ended by `cut_after` so far."""
         self.heal()
 
     @classmethod
@@ -63,6 +68,14 @@ class TcpProxy:
         """Holds everything up by ``seconds``: each way, or only in ``directions``."""
         self._latency = dict.fromkeys(directions or ("up", "down"), seconds)
 
+    def bandwidth(self, bytes_per_second: float) -> None:
+        """Lets no more than so much pass, each way and of each connection."""
+        self._bandwidth = bytes_per_second
+
+    def slice(self, size: int) -> None:
+        """Passes everything on in pieces of at most ``size`` bytes, each in a packet of its own."""
+        self._slice = size
+
     def blackhole(self) -> None:
         """Accepts and forwards nothing, either way, and says nothing about it."""
         self.half_open("up")
@@ -75,7 +88,10 @@ class TcpProxy:
     def heal(self) -> None:
         """Forwards again, what was held up first."""
         self._latency = {}
+        self._bandwidth = 0.0
+        self._slice = 0
         self._cuts.clear()
+        self._cuts_left.clear()
         for flowing in self._flowing.values():
             flowing.set()
 
@@ -97,12 +113,14 @@ class TcpProxy:
     async def accept(self) -> None:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
-    def cut_after(self, what: int | bytes, direction: Direction = "up") -> None:
+    def cut_after(self, what: int | bytes, direction: Direction = "up", *, times: int | None = None) -> None:
         """Ends a connection once ``what`` has passed: so many bytes from now on, or the first match of a pattern.
 
         What matched is forwarded, nothing after it comes back: ``cut_after(b"COMMIT")`` commits and does not tell.
+        ``times`` connections end so, then no more; without it, all until `heal`.
         """
-        self._cuts[direction] = re.compile(what) if isinstance(what, bytes) else what
+        self._cuts[direction] = re.compile(what, re.DOTALL) if isinstance(what, bytes) else what
+        self._cuts_left[direction] = times
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -112,6 +130,8 @@ class TcpProxy:
             writer.transport.abort()
             return
         pair = {writer, server_writer}
+        for end in pair:
+            end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._writers |= pair
         pumps = {
             asyncio.create_task(self._pump(reader, server_writer, "up")),
@@ -135,10 +155,21 @@ class TcpProxy:
                 if self._latency.get(direction):
                     await self._delay(self._latency[direction])
                 await self._flowing[direction].wait()
-                writer.write(data)
-                await writer.drain()
+                await self._write(writer, data)
                 if self._is_cut(data, direction):
+                    self.cuts += 1
                     return
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        size = self._slice or CHUNK
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            if self._bandwidth:
+                await self._delay(len(piece) / self._bandwidth)
+            writer.write(piece)
+            await writer.drain()
+            if self._slice:
+                await self._delay(0.0)
 
     @staticmethod
     async def _delay(seconds: float) -> None:
@@ -150,5 +181,12 @@ class TcpProxy:
         cut = self._cuts.get(direction)
         if isinstance(cut, int):
             self._cuts[direction] = cut - len(data)
-            return cut <= len(data)
-        return cut is not None and cut.search(data) is not None
+            found = cut <= len(data)
+        else:
+            found = cut is not None and cut.search(data) is not None
+        left = self._cuts_left.get(direction)
+        if found and left is not None:
+            self._cuts_left[direction] = left - 1
+            if left <= 1:
+                del self._cuts[direction]
+        return found

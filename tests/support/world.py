@@ -114,6 +114,13 @@ async def at_once(_seconds: float) -> None:
     """`Sleep` that does not."""
 
 
+class Rereading(Definitions):
+    """What a version held is known for ever, until a test plays a process that has not read it yet."""
+
+    def forget(self) -> None:
+        super().__init__()
+
+
 class World:
     """Make one with `open_world`; every use case is an attribute with the name that the container gives it."""
 
@@ -129,7 +136,8 @@ class World:
         self.metrics = PrometheusMetrics()
         self.live = self.hub.live
         hub, store, reader, ids, metrics, tracer = self.hub, self.store, self.reader, self.ids, self.metrics, Untraced()
-        self.engine = engine = Engine(Definitions(), ids, Low(), variables)
+        self.definitions = Rereading()
+        self.engine = engine = Engine(self.definitions, ids, Low(), variables)
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics, sleep=at_once)
         holidays, self.feeds = HolidayLibrary(), GuardedFeeds(allowed_networks=["127.0.0.0/8"])
         self.calendars = CalendarBook(holidays, self.feeds)

@@ -106,6 +106,8 @@ class Pipeline:
         """The request, or the outcome of an attempt that need not begin."""
         if attempt.stopped_by is not None:
             return Cancelled() if attempt.stopped_by == CANCEL else HandedBack()
+        if attempt.claimed.refusal is not None:
+            return Failed(attempt.claimed.refusal, retryable=False)
         try:
             return self._renderer.render(attempt, traceparent)
         except ExpressionError as error:

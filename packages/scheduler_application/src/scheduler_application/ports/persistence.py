@@ -80,8 +80,9 @@ class RunWrites(Protocol):
         """Writes the figures and states of locked runs."""
         ...
 
-    async def stop_runs(self, run_ids: Sequence[str], reason: str) -> None:
-        """Moves locked pending or running runs to cancelling; ``reason`` is ``cancel`` or ``timeout``."""
+    async def stop_runs(self, run_ids: Sequence[str], reason: str, error: str | None) -> None:
+        """Moves locked pending or running runs to cancelling; ``reason`` is ``cancel``, ``timeout`` or ``unreadable``,
+        ``error`` (JSON text) is what the runs are to say of it."""
         ...
 
     async def slots_of(self, run_ids: Sequence[str]) -> list[Slot]:

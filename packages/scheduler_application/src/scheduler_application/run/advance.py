@@ -14,7 +14,7 @@ from scheduler_application.run.turns import take_turns
 async def advance(runs: OpenRuns) -> Progress:
     """Works off everything about the open runs and writes their figures."""
     while True:
-        while runs.settled or runs.unblocked:
+        while await runs.stop_unreadable() or runs.settled or runs.unblocked:
             if runs.settled:
                 await count_down(runs)
             if runs.unblocked:

@@ -80,6 +80,8 @@ class Announcer:
         """Returns at once."""
         for ended in progress.ended:
             self._metrics.run_ended(ended.state, ended.seconds)
+        for kind, count in progress.put_aside.items():
+            self._metrics.put_aside(kind, count)
         self._commands += progress.to_end
         if len(self._changes) < MAX_UNTOLD:
             self._changes += progress.changes

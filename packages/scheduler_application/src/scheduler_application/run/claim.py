@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler_application.errors import Conflict, NotFound
 from scheduler_application.json_values import json_value
 from scheduler_application.ports.observing import Metrics
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.rows import NO_ITEM, ClaimedRow, SettledTask, Slot
 from scheduler_application.ports.time import Clock
-from scheduler_application.run.definitions import Version
+from scheduler_application.run.definitions import UNREADABLE_VERSION, Version
 from scheduler_application.run.open_runs import Engine
 from scheduler_application.run.scope import named_tasks, run_scope, tasks_scope
+from scheduler_application.run.unreadable import UNREADABLE_VALUE, unknown_task, unreadable_version
+from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.workflow.definition import TaskDefinition
+
+References = frozenset[tuple[str, ...]]
+"""The paths that a task's templates name, such as ``("tasks", "a", "output")``."""
 
 MAX_CLAIM = 500
 """The most task runs that one transaction claims."""
@@ -24,16 +30,18 @@ class ClaimedTask:
     """An attempt that belongs to this worker until it reports its outcome or its lease ends.
 
     ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds. It is empty where
-    they name nothing and it is no item of a ``for_each``.
+    they name nothing and it is no item of a ``for_each``. An attempt with a ``refusal`` cannot be executed, because
+    what is stored about it cannot be read; it is to be reported as failed.
     """
 
     row: ClaimedRow
     version: Version
     scope: Mapping[str, Any]
+    refusal: TaskError | None = None
 
     @property
     def task(self) -> TaskDefinition:
-        return self.version.definition.tasks[self.row.task]
+        return self.version.definition.tasks.get(self.row.task) or unknown_task(self.row.task)
 
     @property
     def fence(self) -> tuple[str, int]:
@@ -89,30 +97,63 @@ class ClaimTasks:
         return await self._store.transact(recall)
 
     async def _tasks(self, tx: Transaction, rows: Sequence[ClaimedRow]) -> list[ClaimedTask]:
-        await self._engine.definitions.load(tx, (row.version_id for row in rows))
-        versions = {
-            version: await self._engine.definitions.get(tx, version) for version in {row.version_id for row in rows}
+        versions, refusals = await self._versions(tx, rows)
+        references = {
+            (version, task): _references(versions[version].definition.tasks[task])
+            for version, task in {(row.version_id, row.task) for row in rows}
+            if task in versions[version].definition.tasks
         }
-        tasks = {(row.version_id, row.task) for row in rows}
-        references = {key: _references(versions[key[0]].definition.tasks[key[1]]) for key in tasks}
-        results = await self._results(tx, [(row.run_id, references[row.version_id, row.task]) for row in rows])
+        named = [references.get((row.version_id, row.task)) for row in rows]
+        results = await self._results(
+            tx, [(row.run_id, names) for row, names in zip(rows, named, strict=True) if names]
+        )
         return [
-            ClaimedTask(
-                row,
-                versions[row.version_id],
-                self._scope(row, versions[row.version_id], results[row.run_id])
-                if references[row.version_id, row.task] or row.item_index != NO_ITEM
-                else {},
-            )
-            for row in rows
+            self._claimed(row, versions[row.version_id], names, results, refusals.get(row.version_id))
+            for row, names in zip(rows, named, strict=True)
         ]
 
+    async def _versions(
+        self, tx: Transaction, rows: Sequence[ClaimedRow]
+    ) -> tuple[dict[str, Version], dict[str, TaskError]]:
+        """By id, and why there is only a stand-in for some."""
+        versions: dict[str, Version] = {}
+        refusals: dict[str, TaskError] = {}
+        await self._engine.definitions.load(tx, (row.version_id for row in rows))
+        for version_id, workflow_id in {(row.version_id, row.workflow_id) for row in rows}:
+            try:
+                versions[version_id] = await self._engine.definitions.get(tx, version_id)
+            except (Conflict, NotFound) as error:
+                versions[version_id] = unreadable_version(version_id, workflow_id)
+                refusals[version_id] = TaskError(UNREADABLE_VERSION, str(error))
+        return versions, refusals
+
+    def _claimed(
+        self,
+        row: ClaimedRow,
+        version: Version,
+        references: References | None,
+        results: Mapping[str, Sequence[SettledTask]],
+        refusal: TaskError | None,
+    ) -> ClaimedTask:
+        """``references`` are those of the task, ``None`` where the version has no such task."""
+        if refusal is None and references is None:
+            message = f"version {version.number} of the workflow has no task '{row.task}'"
+            refusal = TaskError(UNREADABLE_VERSION, message)
+        if refusal is None and not references and row.item_index == NO_ITEM:
+            return ClaimedTask(row, version, {})
+        if refusal is None:
+            try:
+                return ClaimedTask(row, version, self._scope(row, version, results[row.run_id]))
+            except ValueError as error:
+                refusal = TaskError(UNREADABLE_VALUE, f"a value that the task needs cannot be read: {error}")
+        return ClaimedTask(row, version, {}, refusal)
+
     async def _results(
-        self, tx: Transaction, references: Sequence[tuple[str, frozenset[tuple[str, ...]]]]
+        self, tx: Transaction, references: Sequence[tuple[str, References]]
     ) -> Mapping[str, Sequence[SettledTask]]:
         """The results that the claimed tasks' templates name, by run, and no others. ``references`` are of one task of
         the run each."""
-        wanted = {(run_id, task) for run_id, named in references if named for task in named_tasks(named)}
+        wanted = {(run_id, task) for run_id, named in references for task in named_tasks(named)}
         found: dict[str, list[SettledTask]] = defaultdict(list)
         if wanted:
             for result in await tx.graph.results(sorted(wanted)):
@@ -154,7 +195,7 @@ class ClaimTasks:
             self._metrics.claimed(queue, count, waited[queue])
 
 
-def _references(task: TaskDefinition) -> frozenset[tuple[str, ...]]:
+def _references(task: TaskDefinition) -> References:
     found = task.settings.references
     for template in task.env.values():
         found |= template.references

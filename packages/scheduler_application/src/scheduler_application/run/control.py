@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from scheduler_application.actor import Actor
 from scheduler_application.errors import Conflict, NotFound
@@ -11,6 +12,7 @@ from scheduler_application.leading import Leadership
 from scheduler_application.ports.observing import Tracer
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.reading import Reader, RunView, TaskRunView
+from scheduler_application.ports.rows import LockedRun
 from scheduler_application.ports.time import Clock
 from scheduler_application.run.advance import advance
 from scheduler_application.run.announce import Announcer
@@ -18,6 +20,7 @@ from scheduler_application.run.begin import RunRequest, in_its_slot
 from scheduler_application.run.open_runs import Engine, OpenRuns
 from scheduler_application.run.progress import Progress
 from scheduler_application.run.start import StartedRun
+from scheduler_application.run.unreadable import UNREADABLE_VALUE
 from scheduler_domain.run.states import (
     FINAL_RUN_STATES,
     FINAL_TASK_STATES,
@@ -179,7 +182,7 @@ class RerunRun:
             run_id=run_id,
             project_id=former.project_id,
             version=version,
-            inputs=json_value(former.inputs),
+            inputs=_inputs_of(former),
             started_by=actor.principal,
             traceparent=trace,
             scheduled_for=former.scheduled_for,
@@ -194,6 +197,13 @@ class RerunRun:
                 code="skipped",
             )
         return begun.state or "accepted", await advance(runs)
+
+
+def _inputs_of(run: LockedRun) -> dict[str, Any]:
+    try:
+        return dict(json_value(run.inputs))
+    except (TypeError, ValueError) as error:
+        raise Conflict(f"the run's inputs cannot be read: {error}", code=UNREADABLE_VALUE) from None
 
 
 def _carried(definition: WorkflowDefinition, succeeded: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ from scheduler_application.run.open_runs import (
     error_text,
 )
 from scheduler_application.run.progress import EndedRun
+from scheduler_application.run.unreadable import UNREADABLE_VALUE
 from scheduler_domain.run.outcome import (
     Cancelled,
     Failed,
@@ -72,7 +73,11 @@ async def _settle_parents(runs: OpenRuns, children: Sequence[OpenRun]) -> None:
 async def _outcome_of(runs: OpenRuns, child: OpenRun) -> Outcome:
     match child.state:
         case RunState.SUCCEEDED:
-            return Succeeded(await _output_of(runs, child))
+            try:
+                return Succeeded(await _output_of(runs, child))
+            except ValueError as error:
+                message = f"an output of the run {child.row.id} cannot be read: {error}"
+                return Failed(TaskError(UNREADABLE_VALUE, message), retryable=False)
         case RunState.TIMED_OUT:
             return TimedOut((runs.now - child.row.created_at).total_seconds())
         case RunState.CANCELLED:

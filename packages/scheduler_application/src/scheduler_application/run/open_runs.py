@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scheduler_application.errors import Conflict, NotFound
 from scheduler_application.json_values import json_text
 from scheduler_application.ports.persistence import Transaction
 from scheduler_application.ports.rows import (
@@ -18,9 +19,11 @@ from scheduler_application.ports.rows import (
 )
 from scheduler_application.ports.time import Ids, Randomness
 from scheduler_application.run.begin import Beginning, RunRequest, begin_runs
-from scheduler_application.run.definitions import Definitions, Version
+from scheduler_application.run.definitions import UNREADABLE_VERSION, Definitions, Version
 from scheduler_application.run.progress import Progress
+from scheduler_application.run.unreadable import unknown_task, unreadable_version
 from scheduler_domain.run.outcome import TaskError
+from scheduler_domain.run.planning import UNREADABLE
 from scheduler_domain.run.states import (
     FINAL_RUN_STATES,
     FINAL_TASK_STATES,
@@ -51,7 +54,8 @@ class Engine:
 
 @dataclass(slots=True)
 class OpenRun:
-    """A locked run and its figures as this transaction changes them."""
+    """A locked run and its figures as this transaction changes them. ``unreadable`` says why its version does not tell
+    what it is made of, where that is so: `advance` stops such a run, and it fails."""
 
     row: LockedRun
     version: Version
@@ -62,6 +66,7 @@ class OpenRun:
     cancelled: int
     started_at: datetime | None
     changed: bool = False
+    unreadable: str | None = None
 
     @property
     def stopping(self) -> bool:
@@ -72,7 +77,21 @@ class OpenRun:
         return None if self.row.slot_key is None else Slot(self.row.workflow_id, self.row.slot_key)
 
     def task(self, key: str) -> TaskDefinition:
-        return self.version.definition.tasks[key]
+        task = self.version.definition.tasks.get(key)
+        if task is None:
+            self._misses(key)
+            return unknown_task(key)
+        return task
+
+    def successors(self, key: str) -> tuple[str, ...]:
+        found = self.version.definition.successors.get(key)
+        if found is None:
+            self._misses(key)
+            return ()
+        return found
+
+    def _misses(self, key: str) -> None:
+        self.unreadable = self.unreadable or f"version {self.version.number} of the workflow has no task '{key}'"
 
     def count(self, state: TaskState) -> None:
         """One of the run's tasks has become final."""
@@ -108,6 +127,7 @@ class OpenRuns:
         self.unblocked: list[BlockedTask] = []
         self.progress = Progress()
         self._runs: dict[str, OpenRun] = {}
+        self._unreadable: dict[str, str] = {}
 
     def __getitem__(self, run_id: str) -> OpenRun:
         return self._runs[run_id]
@@ -142,20 +162,28 @@ class OpenRuns:
             await self.stop(beginning.make_room, "cancel")
         return beginning
 
-    async def stop(self, run_ids: Iterable[str], reason: str) -> None:
+    async def stop(self, run_ids: Iterable[str], reason: str, error: TaskError | None = None) -> None:
         """Stops open runs whose slots are locked: what is idle of them is settled next, what runs is ended by its
         worker, their child runs are left in ``progress.to_cancel``. Runs that are final or being stopped are left
         alone."""
         stopped = [run_id for run_id in run_ids if run_id in self._runs and self._runs[run_id].stoppable]
         if not stopped:
             return
-        await self.tx.runs.stop_runs(stopped, reason)
+        await self.tx.runs.stop_runs(stopped, reason, error_text(error))
         for run_id in stopped:
             run = self._runs[run_id]
             run.stop(reason)
             self.progress.changed_run(run.row.project_id, run_id, run.state)
         self.cancelled(await self.tx.upkeep.cancel_idle(stopped, self.now))
         self.progress.to_end += await self.tx.upkeep.running_in(stopped)
+
+    async def stop_unreadable(self) -> bool:
+        """Stops the open runs that their version does not explain any more; whether there were any."""
+        found = [run for run in self._runs.values() if run.unreadable is not None and run.stoppable]
+        for run in found:
+            self.progress.put_aside["run"] += 1
+            await self.stop([run.row.id], UNREADABLE, TaskError(UNREADABLE_VERSION, run.unreadable or ""))
+        return bool(found)
 
     def cancelled(self, tasks: Iterable[CancelledTask]) -> None:
         """Task runs of open runs were cancelled while nothing of them ran; that is settled next."""
@@ -224,7 +252,13 @@ class OpenRuns:
             await self.tx.runs.save_runs(changes, self.now)
 
     async def _open(self, row: LockedRun) -> None:
-        version = await self.engine.definitions.get(self.tx, row.version_id)
+        unreadable = self._unreadable.get(row.version_id)
+        version = unreadable_version(row.version_id, row.workflow_id)
+        if unreadable is None:
+            try:
+                version = await self.engine.definitions.get(self.tx, row.version_id)
+            except (Conflict, NotFound) as error:
+                unreadable = self._unreadable[row.version_id] = str(error)
         self._runs[row.id] = OpenRun(
             row,
             version,
@@ -234,6 +268,7 @@ class OpenRuns:
             row.tasks_failed,
             row.tasks_cancelled,
             row.started_at,
+            unreadable=unreadable,
         )
 
 

@@ -1,5 +1,6 @@
 """What one transaction set in motion: told to the world after the commit, never before."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,7 @@ class EndedRun(NamedTuple):
 class Progress:
     """``ready`` wants hints, ``to_cancel`` are runs that must be cancelled next, ``to_end`` are running task runs
     whose workers must end them, ``wake_at`` is the earliest new moment at which something is due, ``changes`` are for
-    watchers."""
+    watchers, ``put_aside`` counts by kind (``run``, ``trigger``) the rows that could not be read."""
 
     ready: list[UnhintedTask] = field(default_factory=list)
     ended: list[EndedRun] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Progress:
     to_end: list[RunningTask] = field(default_factory=list)
     wake_at: datetime | None = None
     changes: list[Mapping[str, Any]] = field(default_factory=list)
+    put_aside: Counter[str] = field(default_factory=Counter)
 
     def wakes(self, moment: datetime | None) -> None:
         """Something is due at ``moment``."""

@@ -11,6 +11,7 @@ from scheduler_application.run.open_runs import (
     OpenRuns,
     error_text,
 )
+from scheduler_application.run.unreadable import UNREADABLE_VALUE
 from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.run.planning import FAILURES, group_state
 from scheduler_domain.run.states import TaskState
@@ -27,7 +28,7 @@ async def count_down(runs: OpenRuns) -> None:
             continue
         run = runs[result.run_id]
         run.count(result.state)
-        for successor in run.version.definition.successors[result.task]:
+        for successor in run.successors(result.task):
             count = counts[result.run_id, successor]
             count[0] += 1
             count[1] += result.state in FAILURES
@@ -58,23 +59,30 @@ async def _count_groups(runs: OpenRuns, groups: Mapping[str, Sequence[SettledTas
 
 async def _close_groups(runs: OpenRuns, groups: Sequence[BlockedTask]) -> None:
     outputs: dict[str, list[Any]] = defaultdict(list)
+    unreadable: dict[str, TaskError] = {}
     for item in await runs.tx.graph.item_results([group.id for group in groups]):
-        outputs[item.group_id or ""].append(json_value(item.output))
+        try:
+            outputs[item.group_id or ""].append(json_value(item.output))
+        except ValueError as reason:
+            message = f"the output of its item {item.item_index} cannot be read: {reason}"
+            unreadable[item.group_id or ""] = TaskError(UNREADABLE_VALUE, message)
     resolutions = []
     for group in groups:
         cancelled = group.cancel_requested and group.needs_failed > 0
         state = group_state(stopping=runs[group.run_id].stopping or cancelled, failed=group.needs_failed)
         text = json_text(outputs[group.id])
-        error = None
+        error = unreadable.get(group.id)
         fits = len(text.encode()) <= MAX_COLLECTED_BYTES
         if state is TaskState.FAILED:
             error = TaskError("items_failed", f"{group.needs_failed} of its items did not succeed")
+        elif error is not None:
+            state = TaskState.FAILED
         elif not fits:
             state = TaskState.FAILED
             error = TaskError(
                 "output_too_large",
                 f"its items' outputs exceed {MAX_COLLECTED_BYTES} bytes together",
             )
-        kept = text if fits else None
+        kept = text if fits and group.id not in unreadable else None
         resolutions.append(Resolution(group.id, state, output=kept, error=error_text(error)))
     await runs.resolve({group.id: group for group in groups}, resolutions)

@@ -20,6 +20,7 @@ from scheduler_application.run.decide import (
 )
 from scheduler_application.run.open_runs import OpenRun, OpenRuns, error_text
 from scheduler_application.run.scope import named_tasks, scope_of, tasks_scope
+from scheduler_application.run.unreadable import UNREADABLE_VALUE
 from scheduler_domain.errors import DomainError
 from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.run.planning import MAX_DEPTH, Needs
@@ -37,7 +38,7 @@ async def take_turns(runs: OpenRuns) -> None:
 
 
 async def _resolution(  # noqa: PLR0911 - one answer for each kind of decision
-    runs: OpenRuns, row: BlockedTask, scope: Mapping[str, Any]
+    runs: OpenRuns, row: BlockedTask, scope: Mapping[str, Any] | Refuse
 ) -> Resolution:
     run = runs[row.run_id]
     task = run.task(row.task)
@@ -45,7 +46,7 @@ async def _resolution(  # noqa: PLR0911 - one answer for each kind of decision
         return Resolution(row.id, TaskState.CANCELLED)
     needs = Needs(len(task.needs), row.needs_failed, row.needs_skipped)
     again = row.state is not TaskState.BLOCKED or row.item_index != NO_ITEM
-    decision = decide(task, needs, scope, runs.now, again=again)
+    decision = scope if isinstance(scope, Refuse) else decide(task, needs, scope, runs.now, again=again)
     match decision:
         case MakeReady():
             runs.progress.ready.append(UnhintedTask(row.id, row.claim_no, task.queue, _rank(run, task)))
@@ -73,29 +74,31 @@ def _rank(run: OpenRun, task: TaskDefinition) -> int:
     return run.row.priority if chosen else task.priority.rank
 
 
-async def _scopes(runs: OpenRuns, blocked: Sequence[BlockedTask]) -> dict[str, dict[str, Any]]:
+async def _scopes(runs: OpenRuns, blocked: Sequence[BlockedTask]) -> dict[str, dict[str, Any] | Refuse]:
+    """What the control expressions of each may see; a refusal where a stored value that they name cannot be read."""
     references = {row.id: _control_references(runs[row.run_id].task(row.task)) for row in blocked}
     wanted = {(row.run_id, task) for row in blocked for task in named_tasks(references[row.id])}
     results: dict[str, list[SettledTask]] = defaultdict(list)
     if wanted:
         for result in await runs.tx.graph.results(sorted(wanted)):
             results[result.run_id].append(result)
-    scopes: dict[str, dict[str, Any]] = {}
+    scopes: dict[str, dict[str, Any] | Refuse] = {}
     for row in blocked:
-        scopes[row.id] = {}
-        if references[row.id]:
-            run = runs[row.run_id]
-            scope = scope_of(
-                run.row,
-                run.version.definition.name,
-                runs.engine.variables,
-                failed=run.failed,
-            )
-            scope["tasks"] = tasks_scope(results[row.run_id])
-            if row.item_index != NO_ITEM:
-                scope |= {"item": json_value(row.item), "index": row.item_index}
-            scopes[row.id] = scope
+        try:
+            scopes[row.id] = _scope(runs, row, results[row.run_id]) if references[row.id] else {}
+        except ValueError as error:
+            message = f"a value that the task needs cannot be read: {error}"
+            scopes[row.id] = Refuse(TaskError(UNREADABLE_VALUE, message))
     return scopes
+
+
+def _scope(runs: OpenRuns, row: BlockedTask, results: Sequence[SettledTask]) -> dict[str, Any]:
+    run = runs[row.run_id]
+    scope = scope_of(run.row, run.version.definition.name, runs.engine.variables, failed=run.failed)
+    scope["tasks"] = tasks_scope(results)
+    if row.item_index != NO_ITEM:
+        scope |= {"item": json_value(row.item), "index": row.item_index}
+    return scope
 
 
 def _control_references(task: TaskDefinition) -> frozenset[tuple[str, ...]]:
@@ -174,6 +177,8 @@ async def _start_child(runs: OpenRuns, row: BlockedTask, workflow: str, inputs: 
         refusal = TaskError(error.code, str(error))
     except DomainError as error:
         refusal = TaskError("invalid_inputs", str(error))
+    except ValueError as error:
+        refusal = TaskError(UNREADABLE_VALUE, f"the inputs of the run cannot be read: {error}")
     else:
         return Resolution(row.id, TaskState.WAITING, child_run_id=child)
     return Resolution(row.id, TaskState.FAILED, error=error_text(refusal))

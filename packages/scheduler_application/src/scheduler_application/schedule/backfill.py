@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from scheduler_application.errors import ApplicationError
+from scheduler_application.errors import ApplicationError, Conflict, NotFound
 from scheduler_application.leading import Leadership
 from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Metrics, Tracer
@@ -155,8 +155,12 @@ class AdvanceBackfills:
         return _Step(done=1)
 
     async def _start(self, tx: Transaction, backfill: HeldBackfill, room: int, live: int) -> _Step:
-        version = await self._engine.definitions.get(tx, backfill.version_id or "")
         runs = OpenRuns(tx, self._engine, self._clock.now())
+        try:
+            version = await self._engine.definitions.get(tx, backfill.version_id or "")
+        except (Conflict, NotFound) as error:
+            await tx.backfills.move(backfill.id, BackfillEvent.PAUSE, _text(error), runs.now)
+            return _Step(done=1)
         try:
             policy = policy_of(backfill.policy)
             calendar = await calendar_rule(self._calendars, tx, backfill.project_id, policy)

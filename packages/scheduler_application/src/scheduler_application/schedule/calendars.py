@@ -239,10 +239,17 @@ async def calendars_in_use(tx: Transaction, project: str, name: str) -> list[str
     """Who names a calendar: triggers of live versions (``trigger 1 of nightly``) and calendars of the project."""
     users = []
     for workflow, content in await tx.workflows.live_documents(project, f'"{name}"'):
-        for number, trigger in enumerate(json_value(content).get("triggers") or (), 1):
-            rule = trigger.get("calendar") or {}
-            if name in (rule.get("skip"), rule.get("only")):
-                users.append(f"trigger {number} of workflow {workflow}")
+        try:
+            numbers = [
+                number
+                for number, trigger in enumerate(json_value(content).get("triggers") or (), 1)
+                if name in ((rule := trigger.get("calendar") or {}).get("skip"), rule.get("only"))
+            ]
+        except (ValueError, TypeError, AttributeError):
+            # It has the calendar's name in it, and whether as a calendar's cannot be told any more.
+            users.append(f"workflow {workflow}, whose live version cannot be read")
+            continue
+        users += [f"trigger {number} of workflow {workflow}" for number in numbers]
     definitions = await tx.calendars.definitions(project)
     users += [f"calendar {other}" for other, text in definitions.items() if name in _except(json_value(text))]
     return users

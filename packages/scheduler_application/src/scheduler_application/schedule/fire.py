@@ -75,7 +75,7 @@ class FireDueSchedules:
         await leadership.check(tx)
         runs = OpenRuns(tx, self._engine, self._clock.now())
         found = await tx.triggers.due(runs.now, FIRED_AT_ONCE)
-        decided, all_decided = await self._decide_all(tx, await self._unfrozen(tx, found, runs), runs.now)
+        decided, all_decided = await self._decide_all(tx, await self._unfrozen(tx, found, runs), runs)
         await _apply_overlaps(tx, decided)
         beginning = await runs.begin([request for due in decided for request in due.requests.values()])
         made = {begun.request.run_id: begun for begun in beginning.begun}
@@ -102,7 +102,11 @@ class FireDueSchedules:
             return list(found)
         free, held = [], []
         for trigger in found:
-            freeze = freezing(trigger, freezes)
+            try:
+                freeze = freezing(trigger, freezes)
+            except (ValueError, TypeError) as error:
+                await _put_aside(runs, trigger, error)
+                continue
             if freeze is None:
                 free.append(trigger)
             else:
@@ -111,10 +115,10 @@ class FireDueSchedules:
         return free
 
     async def _decide_all(
-        self, tx: Transaction, found: Sequence[DueTrigger], now: datetime
+        self, tx: Transaction, found: Sequence[DueTrigger], runs: OpenRuns
     ) -> tuple[list[DueTimes], bool]:
         """The decisions, and whether there was room for all of ``found``."""
-        decider = DueDecider(tx, self._engine, self._calendars, self._tracer, now)
+        decider = DueDecider(tx, self._engine, self._calendars, self._tracer, runs.now)
         decided: list[DueTimes] = []
         room = DECIDED_AT_ONCE
         await self._engine.definitions.load(tx, (one.version_id for one in found if one.version_id is not None))
@@ -126,11 +130,16 @@ class FireDueSchedules:
                 due = await decider.decide(trigger, max(1, room // (len(found) - place)))
             except (ApplicationError, DomainError, ValueError, OverflowError, KeyError, TypeError) as error:
                 # One row that cannot be evaluated must not stop the others: it is put aside with the reason.
-                await tx.triggers.quarantine(trigger.id, f"{type(error).__name__}: {error}")
+                await _put_aside(runs, trigger, error)
                 continue
             room -= len(due.decisions.rows)
             decided.append(due)
         return decided, True
+
+
+async def _put_aside(runs: OpenRuns, trigger: DueTrigger, error: Exception) -> None:
+    runs.progress.put_aside["trigger"] += 1
+    await runs.tx.triggers.quarantine(trigger.id, f"{type(error).__name__}: {error}")
 
 
 async def _apply_overlaps(tx: Transaction, decided: Sequence[DueTimes]) -> None:

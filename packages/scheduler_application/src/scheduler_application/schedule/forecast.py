@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heapreplace
@@ -189,7 +190,12 @@ def _portions(ids: set[str]) -> Iterator[Sequence[str]]:
 
 
 def _root_queues(contents: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    return {version: root_queues(json_value(content)) for version, content in contents.items()}
+    """Of the versions that can be read."""
+    found = {}
+    for version, content in contents.items():
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            found[version] = root_queues(json_value(content))
+    return found
 
 
 @dataclass(slots=True)

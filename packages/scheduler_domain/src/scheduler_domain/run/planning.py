@@ -11,6 +11,9 @@ MAX_ITEMS = 10_000
 MAX_DEPTH = 10
 """How deep child runs may start child runs."""
 
+UNREADABLE = "unreadable"
+"""The reason to stop a run whose stored definition cannot be read any more: it fails."""
+
 FAILURES = frozenset({TaskState.FAILED, TaskState.TIMED_OUT, TaskState.CANCELLED})
 """Final states that count as a failed need."""
 
@@ -46,6 +49,8 @@ def run_verdict(*, stop_reason: str | None, failed: int, cancelled: int) -> RunE
     did."""
     if stop_reason == "timeout":
         return RunEvent.FINISH_TIMEOUT
+    if stop_reason == UNREADABLE:
+        return RunEvent.FAIL
     if stop_reason is not None:
         return RunEvent.FINISH_CANCEL
     if failed:

@@ -85,6 +85,7 @@ RUN_TRANSITIONS: Mapping[RunState, Mapping[RunEvent, RunState]] = {
         RunEvent.FINISH_CANCEL: RunState.CANCELLED,
     },
     RunState.CANCELLING: {
+        RunEvent.FAIL: RunState.FAILED,
         RunEvent.FINISH_CANCEL: RunState.CANCELLED,
         RunEvent.FINISH_TIMEOUT: RunState.TIMED_OUT,
     },

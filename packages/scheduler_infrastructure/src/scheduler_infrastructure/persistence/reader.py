@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import Select, and_, func, or_, select
 
 from scheduler_application.errors import Rejected
@@ -65,6 +64,7 @@ from scheduler_infrastructure.persistence.views import (
     ledger_view,
     queue_view,
     run_view,
+    stored_object,
     task_run_view,
     trigger_view,
     version_view,
@@ -101,7 +101,7 @@ class SqlReader:
     async def workflow(self, project: str, name_or_id: str) -> WorkflowView | None:
         query = by_name_or_id(_workflows(project).add_columns(workflows.c.draft), project, name_or_id)
         rows = await self._rows(query)
-        return workflow_view(rows[0], msgspec.json.decode(rows[0]["draft"])) if rows else None
+        return workflow_view(rows[0], stored_object(rows[0]["draft"])) if rows else None
 
     async def versions(self, project: str, workflow_id: str, page: PageRequest) -> Page[VersionView]:
         query = _versions(project).where(versions.c.workflow_id == workflow_id).order_by(versions.c.number.desc())
@@ -117,7 +117,7 @@ class SqlReader:
     async def version(self, project: str, workflow_id: str, number: int) -> VersionView | None:
         query = _versions(project).add_columns(versions.c.content)
         rows = await self._rows(query.where(versions.c.workflow_id == workflow_id, versions.c.number == number))
-        return version_view(rows[0], msgspec.json.decode(rows[0]["content"])) if rows else None
+        return version_view(rows[0], stored_object(rows[0]["content"])) if rows else None
 
     async def triggers(self, project: str, workflow_id: str) -> list[TriggerView]:
         query = _triggers(project).where(triggers.c.workflow_id == workflow_id, triggers.c.active)

@@ -48,8 +48,8 @@ class SqlRuns:
         del now  # each change carries its own instants
         await self._connection.fetch_many(_SAVE_RUNS, changes)
 
-    async def stop_runs(self, run_ids: Sequence[str], reason: str) -> None:
-        await self._connection.fetch(_STOP_RUNS, list(run_ids), reason)
+    async def stop_runs(self, run_ids: Sequence[str], reason: str, error: str | None) -> None:
+        await self._connection.fetch(_STOP_RUNS, list(run_ids), reason, error)
 
     async def admit(self, slot: Slot, limit: int, now: datetime) -> list[str]:
         return [row["id"] for row in await self._connection.fetch(_ADMIT, *slot, limit, now)]
@@ -195,10 +195,10 @@ _SAVE_RUNS = Statement(
 
 _STOP_RUNS = Statement(
     postgres=f"""
-        update runs set state = 'cancelling', stop_reason = $2
+        update runs set state = 'cancelling', stop_reason = $2, error = $3
         where id = any($1::uuid[]) and state in ({_STOPPABLE})""",  # noqa: S608 - states from the table
     sqlite=f"""
-        update runs set state = 'cancelling', stop_reason = $2
+        update runs set state = 'cancelling', stop_reason = $2, error = $3
         where id in (select value from json_each($1)) and state in ({_STOPPABLE})""",  # noqa: S608 - states from the table
 )
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from scheduler_application.json_values import json_value
 from scheduler_application.ports.reading import (
     AlertView,
     AttemptView,
@@ -37,7 +36,7 @@ def workflow_view(row: Any, draft: dict[str, Any] | None = None) -> WorkflowView
         id=row["id"],
         name=row["name"],
         description=row["description"],
-        labels=json_value(row["labels"]),
+        labels=_list(row["labels"]),
         enabled=bool(row["enabled"]),
         live_version=row["live_version"],
         created_at=row["created_at"],
@@ -73,7 +72,7 @@ def trigger_view(row: Any) -> TriggerView:
         kind=row["kind"],
         expression=row["expression"],
         timezone=row["timezone"],
-        policy=json_value(row["policy"]),
+        policy=stored_object(row["policy"]),
         anchor_at=row["anchor_at"],
         paused=bool(row["paused"]),
         active=bool(row["active"]),
@@ -89,7 +88,7 @@ def calendar_view(row: Any) -> CalendarView:
     return CalendarView(
         name=row["name"],
         kind=row["kind"],
-        definition=msgspec.json.decode(row["definition"]),
+        definition=stored_object(row["definition"]),
         version=row["version"],
         days_first=_day(row["days_first"]),
         days_last=_day(row["days_last"]),
@@ -114,7 +113,7 @@ def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
         trigger=row["trigger"],
         started_by=row["started_by"],
         due_at=row["due_at"],
-        inputs=msgspec.json.decode(row["inputs"]),
+        inputs=stored_object(row["inputs"]),
         priority=_PRIORITIES[row["priority"]],
         created_at=row["created_at"],
         started_at=row["started_at"],
@@ -122,7 +121,7 @@ def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
         tasks_total=row["tasks_total"],
         tasks_left=row["tasks_left"],
         tasks_failed=row["tasks_failed"],
-        error=_json(row["error"]),
+        error=stored_value(row["error"]),
         parent_run_id=row["parent_run_id"],
         rerun_of=row["rerun_of"],
         backfill_id=row["backfill_id"],
@@ -148,8 +147,8 @@ def task_run_view(row: Any, past: list[AttemptView] | None = None) -> TaskRunVie
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         wake_at=row["wake_at"],
-        output=_json(row["output"]),
-        error=_json(row["error"]),
+        output=stored_value(row["output"]),
+        error=stored_value(row["error"]),
         child_run_id=row["child_run_id"],
         attempts=past,
     )
@@ -163,7 +162,7 @@ def attempt_view(row: Any) -> AttemptView:
         outcome=row["outcome"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        error=_json(row["error"]),
+        error=stored_value(row["error"]),
     )
 
 
@@ -179,7 +178,7 @@ def last_attempt(row: Any) -> list[AttemptView]:
             outcome=row["state"],
             started_at=row["started_at"],
             finished_at=row["finished_at"],
-            error=_json(row["error"]),
+            error=stored_value(row["error"]),
         )
     ]
 
@@ -268,7 +267,7 @@ def alert_view(row: Any) -> AlertView:
         workflow=row["workflow"] or row["workflow_id"],
         heartbeat=row["heartbeat"],
         message=row["message"],
-        detail=msgspec.json.decode(row["detail"]),
+        detail=stored_object(row["detail"]),
         deadline_at=row["deadline_at"],
         at=row["at"],
         resolved_at=row["resolved_at"],
@@ -301,5 +300,19 @@ def queue_view(name: str, ready: Any | None, running: int, live: Sequence[Worker
     )
 
 
-def _json(text: str | None) -> Any:
-    return None if text is None else msgspec.json.decode(text)
+def stored_value(text: str | None) -> Any:
+    """What is stored; a value that cannot be read any more is said to be so, and hides nobody else's."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except ValueError as error:
+        return {"unreadable": str(error)}
+
+
+def stored_object(text: str) -> dict[str, Any]:
+    value = stored_value(text)
+    return value if isinstance(value, dict) else {"unreadable": "it is no object"}
+
+
+def _list(text: str) -> list[Any]:
+    value = stored_value(text)
+    return value if isinstance(value, list) else []

@@ -99,6 +99,12 @@ class PrometheusMetrics:
         self._task_runs_lost = Counter(
             "orrery_task_runs_lost", "Task runs taken over from lost workers.", registry=registry
         )
+        self._put_aside = Counter(
+            "orrery_rows_put_aside",
+            "Rows that cannot be read any more, by kind: a run of it fails, a trigger of it rests until a deploy.",
+            ["kind"],
+            registry=registry,
+        )
         self._hints = Counter(
             "orrery_hints_published",
             "Hints handed to the broker. Failures cost latency, not runs: the sweep publishes them again.",
@@ -160,6 +166,9 @@ class PrometheusMetrics:
     def worker_lost(self, task_runs: int) -> None:
         self._workers_lost.inc()
         self._task_runs_lost.inc(max(0, task_runs))
+
+    def put_aside(self, kind: str, count: int) -> None:
+        self._put_aside.labels(kind).inc(max(0, count))
 
     def published(self, hints: int, failed: bool) -> None:
         self._hints.labels("failed" if failed else "confirmed").inc(max(0, hints))

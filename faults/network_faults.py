@@ -1,0 +1,152 @@
+"""Faults of the network between one process and its servers: black holes and links that carry one way only."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from random import Random
+
+from faults.fault import Recovery, fault
+from faults.load import start
+from faults.recovery import identities, next_fire, next_run, released
+from faults.site import LOOK_SECONDS, Kind, Server, Site
+from tests.support.eventually import eventually
+from tests.support.stack import Node
+
+PARTITION_SECONDS = 15.0
+SHORT_SECONDS = 8.0
+LONG_SECONDS = 40.0
+
+
+@fault("F07", "the leader's link to the database is a black hole, then half open", tier=3, target=10.0, sharp=("I7",))
+async def leader_is_cut_off(site: Site, _chance: Random) -> Recovery:
+    leader, others = await _alone_behind(site, "dispatcher", "postgres")
+    await _relaunched(others)
+    worst = 0.0
+    link = site.link(leader, "postgres")
+    for cut in (link.blackhole, lambda: link.half_open("up"), lambda: link.half_open("down")):
+        await _lead(site, leader)
+        at = site.disturb()
+        cut()
+        worst = max(worst, await next_fire(site, at))
+        link.heal()
+        await _live_again(leader)
+    await _leave(site, leader)
+    return Recovery("the leader was cut off from the database three ways", worst)
+
+
+@fault("F08", "the leader's link to the broker is a black hole", tier=3, target=15.0, sharp=("I3",))
+async def leader_cannot_publish(site: Site, _chance: Random) -> Recovery:
+    leader, others = await _alone_behind(site, "dispatcher", "rabbitmq")
+    await _relaunched(others)
+    since = site.disturb()
+    site.link(leader, "rabbitmq").blackhole()
+    await asyncio.sleep(PARTITION_SECONDS)
+    fired = await next_fire(site, since)
+    site.link(leader, "rabbitmq").heal()
+    seconds = await next_run(site, site.disturb())
+    leads = await leader.metric("orrery_leader") == 1
+    await _leave(site, leader)
+    broken = () if leads else ("I3: the leader gave up the lead because of the broker",)
+    return Recovery("the leader could not publish", seconds, {"fired_after_seconds": round(fired, 1)}, broken)
+
+
+@fault("F17", "a worker is cut off from the database, for 8 s and for 40 s", tier=3, target=20.0, sharp=("I5", "I6"))
+async def worker_is_cut_off(site: Site, _chance: Random) -> Recovery:
+    worker = await site.start("worker", through=("postgres",))
+    await worker.ready()
+    short = await _cut_off(site, worker, SHORT_SECONDS)
+    lost = await _lost(site, worker)
+    broken = [f"F17: {lost} attempts were lost by a cut of {SHORT_SECONDS:g} s"] if lost else []
+    await asyncio.gather(*(start(site, "mixed") for _ in range(6)))
+    worker_ids = await identities(site, worker.name)
+    at = site.disturb()
+    site.link(worker, "postgres").blackhole()
+    seconds = await released(site, worker_ids, at)
+    await asyncio.sleep(max(0.0, at + LONG_SECONDS - time.time()))
+    site.link(worker, "postgres").heal()
+    await worker.ready(within=60)
+    await _leave(site, worker)
+    return Recovery("a worker was cut off twice", seconds, {"short_cut_healed": round(short, 1)}, tuple(broken))
+
+
+@fault("F18", "a worker is cut off from the broker", tier=3, target=8.0, sharp=("I9",))
+async def worker_hears_nothing(site: Site, _chance: Random) -> Recovery:
+    worker, others = await _alone_behind(site, "worker", "rabbitmq")
+    site.disturb()
+    site.link(worker, "rabbitmq").blackhole()
+    await asyncio.sleep(PARTITION_SECONDS)
+    site.link(worker, "rabbitmq").reset()
+    site.link(worker, "rabbitmq").heal()
+    seconds = await next_run(site, site.disturb())
+    await _relaunched(others)
+    await _leave(site, worker)
+    return Recovery("the only worker heard nothing from the broker", seconds)
+
+
+async def _alone_behind(site: Site, kind: Kind, server: Server) -> tuple[Node, Sequence[Node]]:
+    """The only node of its kind, behind a proxy of its own; the others have ended."""
+    others = site.of(kind)
+    node = await site.start(kind, through=(server,))
+    await node.ready()
+    for other in others:
+        other.process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*(other.ended(within=60) for other in others))
+    if kind == "dispatcher":
+        await _lead(site, node)
+    return node, others
+
+
+async def _lead(site: Site, node: Node) -> None:
+    """Returns when ``node`` leads; whoever leads in its place is told to stop, and started again afterwards."""
+    stopped = [other for other in site.of("dispatcher") if other is not node]
+    if await node.metric("orrery_leader") == 1:
+        return
+    for other in stopped:
+        other.process.send_signal(signal.SIGTERM)
+    await asyncio.gather(*(other.ended(within=30) for other in stopped))
+    while await site.leader() is not node:
+        await asyncio.sleep(LOOK_SECONDS)
+    await _relaunched(stopped)
+
+
+async def _relaunched(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        node.relaunch()
+    await asyncio.gather(*(node.ready() for node in nodes))
+
+
+async def _live_again(node: Node) -> None:
+    if node.process.poll() is not None:
+        node.relaunch()
+    await node.ready(within=60)
+
+
+async def _leave(site: Site, node: Node) -> None:
+    if node.process.poll() is None:
+        node.terminate()
+        await node.ended(within=60)
+    await site.retire(node)
+
+
+async def _cut_off(site: Site, worker: Node, seconds: float) -> float:
+    """A black hole for a while; how long after its end the worker is ready and everything it had is going on."""
+    site.disturb()
+    site.link(worker, "postgres").blackhole()
+    await asyncio.sleep(seconds)
+    site.link(worker, "postgres").heal()
+    healed = site.disturb()
+
+    async def is_ready() -> bool:
+        return await worker.probe("/readyz") == 200
+
+    await eventually(is_ready, within=30)
+    return time.time() - healed
+
+
+async def _lost(site: Site, worker: Node) -> int:
+    sql = (
+        "select count(*) as n from attempts a join workers w on w.id = a.worker_id"
+        " where a.outcome = 'lost' and w.name = $1"
+    )
+    return int((await site.rows_when_back(sql, worker.name))[0]["n"])
