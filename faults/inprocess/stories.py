@@ -236,6 +236,38 @@ async def lost(client: Client) -> None:
     await client.ended(run_id)
 
 
+async def stale(client: Client) -> None:
+    """The worker stands still past its lease, with a result on its way; it goes on while another executes the task."""
+    site = client.site
+    await client.deploy(flow("stale", {"only": {"shell": "hold", "on_worker_loss": "retry"}}))
+    run_id = await client.start("stale", "first")
+    await client.working("only")
+    paused = site.of("worker")
+    paused.freeze()
+    site.effects.released.set()
+    await site.settled()
+    site.effects.released.clear()
+    await site.end_leases(paused)
+    await site.start("worker-2")
+    await client.working("only", 2)
+    paused.thaw()
+    for _ in range(4):
+        await site.turn()
+    site.effects.released.set()
+    await client.ended(run_id)
+
+
+async def pair(client: Client) -> None:
+    """Two tasks that need nobody; the first is over while the second executes."""
+    await client.deploy(flow("pair", {"a": AGAIN, "b": {"shell": "hold", "on_worker_loss": "retry"}}))
+    run_id = await client.start("pair", "first")
+    await client.working("b")
+    for _ in range(4):
+        await client.site.turn()
+    client.site.effects.released.set()
+    await client.ended(run_id)
+
+
 async def expect(client: Client) -> None:
     """A workflow of which nothing was seen by its deadline."""
     await client.deploy(flow("expect", ONE, expect={"by": "* * * * *"}))
@@ -248,7 +280,23 @@ async def expect(client: Client) -> None:
 
 STORIES: Mapping[str, Story] = {
     story.__name__: story
-    for story in (chain, waiting, clock, retry, graph, queued, cancel, timeout, rerun, backfill, unhinted, lost, expect)
+    for story in (
+        chain,
+        waiting,
+        clock,
+        retry,
+        graph,
+        queued,
+        cancel,
+        timeout,
+        rerun,
+        backfill,
+        unhinted,
+        lost,
+        stale,
+        pair,
+        expect,
+    )
 }
 
 UNCOUNTED: Sequence[str] = ("first", "second")
