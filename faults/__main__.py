@@ -4,10 +4,14 @@ import argparse
 import asyncio
 import random
 import sys
+from typing import Any
 
 from faults.campaign import RATE, campaign
 from faults.catalogue import chosen
+from faults.kills import kill_campaign
 from faults.report import json_line, listing, table
+from faults.site import Shape
+from tests.support.stack import SHORT_LEASES
 
 
 def main() -> int:
@@ -23,9 +27,14 @@ def main() -> int:
         return 0
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
     sys.stderr.write(f"seed {seed}: --seed {seed} repeats the same faults in the same order\n")
-    outcome = asyncio.run(campaign(faults, seed=seed, repeat=arguments.repeat, rate=arguments.rate))
+    shape = Shape(settings=SHORT_LEASES if arguments.leases == "short" else {})
+    how: dict[str, Any] = {"seed": seed, "rate": arguments.rate, "shared": shape}
+    if arguments.kills:
+        outcome = asyncio.run(kill_campaign(arguments.kills, **how))
+    else:
+        outcome = asyncio.run(campaign(faults, repeat=arguments.repeat, **how))
     sys.stdout.write(table(outcome) + "\n")
-    sys.stdout.write(json_line(outcome, tier=arguments.tier, repeat=arguments.repeat) + "\n")
+    sys.stdout.write(json_line(outcome, tier=arguments.tier, repeat=arguments.repeat, leases=arguments.leases) + "\n")
     return 0 if outcome.passed else 1
 
 
@@ -34,8 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tier", type=int, help="the faults of this tier and the tiers below; default: all")
     parser.add_argument("--only", type=_names, default=(), help="faults by their ids, such as F01,F13")
     parser.add_argument("--seed", type=int, help="decides the order and the moments; default: by chance, printed")
+    parser.add_argument("--kills", type=int, help="instead of faults: so many kills of random processes")
     parser.add_argument("--repeat", type=int, default=1, help="how often each fault is injected (%(default)s)")
     parser.add_argument("--rate", type=float, default=RATE, help="runs a second of the client (%(default)s)")
+    parser.add_argument("--leases", choices=("usual", "short"), default="usual", help="short: for many repeats")
     parser.add_argument("--list", action="store_true", help="show the faults and do nothing")
     return parser
 

@@ -15,6 +15,7 @@ from faults.checker import violations
 from faults.evidence import Evidence, gather
 from faults.fault import Fault, Recovery
 from faults.load import Load, deploy, stop_schedules
+from faults.recovery import caught_up
 from faults.sampler import Sampler
 from faults.site import Shape, Site
 from faults.workload import Workload
@@ -54,6 +55,8 @@ class Outcome:
     verdicts: list[Verdict] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     figures: dict[str, float | int | str] = field(default_factory=dict)
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
+    """Of random kills: seconds by kind of what was killed."""
 
     @property
     def passed(self) -> bool:
@@ -77,14 +80,16 @@ class Run:
         return new
 
 
-async def campaign(faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate: float = RATE) -> Outcome:
-    """``faults`` in the order that ``seed`` gives, each ``repeat`` times. Those that share a site come first."""
+async def campaign(
+    faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate: float = RATE, shared: Shape | None = None
+) -> Outcome:
+    """``faults`` in the order that ``seed`` gives, each ``repeat`` times. Those that share a site (of the shape
+    ``shared``) come first."""
     outcome = Outcome(seed)
-    ordered = list(faults)
-    Random(f"order {seed}").shuffle(ordered)
-    shared = [fault for fault in ordered if fault.needs is None and fault.loaded]
-    groups: list[tuple[Shape | None, bool, list[Fault]]] = [(None, True, shared)] if shared else []
-    groups += [(fault.needs, fault.loaded, [fault]) for fault in ordered if fault not in shared]
+    ordered = in_order(faults, seed)
+    together = [fault for fault in ordered if fault.needs is None and fault.loaded]
+    groups: list[tuple[Shape | None, bool, list[Fault]]] = [(shared, True, together)] if together else []
+    groups += [(fault.needs or shared, fault.loaded, [fault]) for fault in ordered if fault not in together]
     for shape, loaded, group in groups:
         async with at_work(shape, seed=seed, rate=rate if loaded else 0.0) as run:
             for fault in group:
@@ -93,7 +98,15 @@ async def campaign(faults: Sequence[Fault], *, seed: int, repeat: int = 1, rate:
             evidence = await come_to_rest(run)
             outcome.violations += run.fresh(violations(evidence))
             add_figures(outcome, evidence)
+            keep_if_broken(run.site, outcome)
     return outcome
+
+
+def in_order(faults: Sequence[Fault], seed: int) -> list[Fault]:
+    """``faults`` in the order that ``seed`` gives."""
+    ordered = list(faults)
+    Random(f"order {seed}").shuffle(ordered)
+    return ordered
 
 
 @asynccontextmanager
@@ -119,9 +132,16 @@ async def come_to_rest(run: Run) -> Evidence:
     if run.load is not None:
         await run.load.stop()
     stopped = await _now(site)
+    await caught_up(site, stopped.timestamp())
     await stop_schedules(site, run.workload)
     await _drained(site)
     return await gather(site, run.workload, run.sampler, drained=True, schedules_stopped_at=stopped)
+
+
+def keep_if_broken(site: Site, outcome: Outcome) -> None:
+    if not outcome.passed:
+        site.kept = True
+        say(f"logs, journal and effects are kept in {site.folder}")
 
 
 def add_figures(outcome: Outcome, evidence: Evidence) -> None:
@@ -132,6 +152,7 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
         "runs": len(evidence.runs),
         "task_runs": len(evidence.task_runs),
         "effects": sum(effect.kind == "effect" and effect.accepted for effect in evidence.effects),
+        "repeated_effects": _repeated(evidence),
         "refused_effects": sum(not effect.accepted for effect in evidence.effects),
         "due_times": len(evidence.ledger),
         "worker_losses": sum(task["worker_losses"] for task in evidence.task_runs),
@@ -139,6 +160,16 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
     }
     for name, count in counted.items():
         outcome.figures[name] = int(outcome.figures.get(name, 0)) + count
+    late = sorted((row["decided_at"] - row["due_at"]).total_seconds() for row in evidence.ledger)
+    if late:
+        places = {"p50": len(late) // 2, "p99": int(len(late) * 0.99), "longest": len(late) - 1}
+        outcome.figures |= {f"lateness_{name}_seconds": round(late[place], 2) for name, place in places.items()}
+
+
+def _repeated(evidence: Evidence) -> int:
+    """Effects that were had again under a later fence: what 'at least once' costs."""
+    places = [(e.run_id, e.task, e.item) for e in evidence.effects if e.kind == "effect" and e.accepted]
+    return len(places) - len(set(places))
 
 
 async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
@@ -155,6 +186,7 @@ async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
         broken.append(f"{fault.id}: {type(error).__name__}: {error}")
     try:
         await run.site.whole()
+        await caught_up(run.site, time.time())
         broken += run.fresh(violations(await gather(run.site, run.workload, run.sampler)))
     except Exception as error:  # noqa: BLE001
         broken.append(f"{fault.id}: the site was not whole again: {type(error).__name__}: {error}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
@@ -140,11 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
-        kind = self.path.strip("/")
+        # ``/effect?hold=3`` answers three seconds later: for an `http` task that takes a while.
+        address = urlsplit(self.path)
+        kind = address.path.strip("/")
         # An `http` task cannot say its fence; its idempotency key names the run, the task and the item.
         run_id, task, *item = (self.headers.get("Idempotency-Key") or "//").split("/")
         named = {"run_id": run_id, "task": task, "item": int(item[0]) if item and item[0] else -1}
         accepted = kind in KINDS and self.book.note(kind, named | body)
+        time.sleep(float(parse_qs(address.query).get("hold", ["0"])[0]))
         self._answer(200 if accepted else 409, {"accepted": accepted})
 
     def do_GET(self) -> None:

@@ -9,9 +9,9 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx2
 
@@ -28,12 +28,25 @@ TRIES = 4
 
 async def deploy(site: Site, workload: Workload) -> None:
     """Deploys every workflow, then makes the broker keep the queues that came into being."""
-    async with site.client(site.of("api")[0], timeout=30) as client:
-        for document in workload.documents:
-            answer = await client.post("/workflows?deploy=true", json=document)
-            if answer.status_code not in (200, 201):
-                raise RuntimeError(f"{document['workflow']} was not deployed: {answer.text}")
+    for document in workload.documents:
+        await deploy_one(site, document)
     await asyncio.to_thread(site.rabbitmq.persist)
+
+
+async def deploy_one(site: Site, document: Mapping[str, Any]) -> None:
+    async with site.client(site.of("api")[0], timeout=30) as client:
+        answer = await client.post("/workflows?deploy=true", json=document)
+    if answer.status_code not in (200, 201):
+        raise RuntimeError(f"{document['workflow']} was not deployed: {answer.text}")
+
+
+async def start(site: Site, workflow: str) -> str:
+    """Starts a run through the journal and answers its id; raises `RuntimeError` where it was not accepted."""
+    async with site.client(site.of("api")[0]) as client:
+        exchange = await site.journal.ask(client, "POST", f"/workflows/{workflow}/run", body={})
+    if exchange.run_id is None:
+        raise RuntimeError(f"no run of {workflow} was started: {exchange.status} {exchange.problem or exchange.answer}")
+    return exchange.run_id
 
 
 async def stop_schedules(site: Site, workload: Workload) -> None:

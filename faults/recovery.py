@@ -4,10 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from faults.site import Site, is_alive
+from faults.site import LOOK_SECONDS, Site, is_alive
 from scheduler_domain.run.states import FINAL_RUN_STATES
-
-LOOK_SECONDS = 0.1
 
 
 class NotRecovered(Exception):
@@ -77,3 +75,13 @@ async def identities(site: Site, name: str) -> list[str]:
     """The ids under which the worker of this node's name is registered and not gone."""
     sql = "select id::text from workers where name = $1 and state in ('active', 'draining')"
     return [row["id"] for row in await site.rows_when_back(sql, name)]
+
+
+async def caught_up(site: Site, at: float, *, within: float = 60.0) -> float:
+    """Until no schedule has an undecided due time at or before ``at``. It returns where that does not come, too: then
+    the checker finds what was not decided."""
+    sql = "select 1 from triggers where active and not paused and error is null and due_at <= to_timestamp($1) limit 1"
+    deadline = time.monotonic() + within
+    while await site.rows_when_back(sql, at) and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
+    return time.time() - at

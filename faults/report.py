@@ -1,6 +1,7 @@
 """The table for people and the line of JSON for programs."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,20 @@ def table(outcome: Outcome) -> str:
     """A line for each fault, then every violation."""
     rows: list[tuple[str, ...]] = [("fault", "injected", "recovery", "target", "broken", "verdict")]
     rows += [_row(verdict) for verdict in outcome.verdicts]
-    broken = [sentence for verdict in outcome.verdicts for sentence in verdict.broken] + outcome.violations
+    if outcome.recoveries:
+        rows = [("killed", "times", "recovery p50", "p95", "longest")]
+        rows += [_kill_row(kind, seconds) for kind, seconds in sorted(outcome.recoveries.items())]
+        rows.append(_kill_row("all", [one for seconds in outcome.recoveries.values() for one in seconds]))
+    broken = all_broken(outcome)
     lines = [*_aligned(rows), "", *broken[:SHOWN_VIOLATIONS]]
     if len(broken) > SHOWN_VIOLATIONS:
         lines.append(f"and {len(broken) - SHOWN_VIOLATIONS} more")
     return "\n".join(lines).rstrip()
+
+
+def all_broken(outcome: Outcome) -> list[str]:
+    """Every violation, in the order in which they were found."""
+    return [sentence for verdict in outcome.verdicts for sentence in verdict.broken] + outcome.violations
 
 
 def listing(faults: Sequence[Fault]) -> str:
@@ -43,9 +53,26 @@ def json_line(outcome: Outcome, **about: Any) -> str:
         }
         for verdict in outcome.verdicts
     ]
-    broken = sum(len(verdict.broken) for verdict in outcome.verdicts) + len(outcome.violations)
-    line = {**about, "seed": outcome.seed, "passed": outcome.passed, "violations": broken, **outcome.figures}
-    return json.dumps({**line, "faults": faults})
+    broken = all_broken(outcome)
+    line = {**about, "seed": outcome.seed, "passed": outcome.passed, "violations": len(broken)}
+    line |= {"by_invariant": Counter(sentence.split(":")[0] for sentence in broken), **outcome.figures}
+    kills = {kind: _spread(seconds) for kind, seconds in outcome.recoveries.items()}
+    return json.dumps({**line, "faults": faults} | ({"recoveries": kills} if kills else {}))
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {
+        "times": len(ordered),
+        "p50": round(ordered[len(ordered) // 2], 1),
+        "p95": round(ordered[min(int(len(ordered) * 0.95), len(ordered) - 1)], 1),
+        "longest": round(ordered[-1], 1),
+    }
+
+
+def _kill_row(kind: str, seconds: Sequence[float]) -> tuple[str, ...]:
+    spread = _spread(seconds)
+    return (kind, str(spread["times"]), *(f"{spread[name]:.1f} s" for name in ("p50", "p95", "longest")))
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:

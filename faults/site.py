@@ -46,6 +46,7 @@ CANARY = "CANARY-7f3a91c2d4"
 """The value of a secret that tasks use and print; it must be found nowhere."""
 POOL_SIZE = 6
 WHOLE_SECONDS = 90.0
+LOOK_SECONDS = 0.1
 _SETTING: Mapping[Server, str] = {"postgres": "DATABASE_URL", "rabbitmq": "BROKER_URL", "redis": "REDIS_URL"}
 
 
@@ -77,13 +78,15 @@ class Site:
         """Of everything that the suite asks of the APIs."""
         self.disturbed_at: list[float] = []
         """Epoch seconds of everything that was done to the site; see `disturb`."""
+        self.kept = False
+        """Whether the folder with the logs, the journal and the effects stays when the site is gone."""
         self._links: dict[str, dict[Server, TcpProxy]] = {}
         self._cleanup = AsyncExitStack()
         self._stack: Stack | None = None
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as cleanup:
-            cleanup.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            cleanup.callback(self._tidy)
             cleanup.enter_context(self.journal)
             cleanup.enter_context(self.effects)
             for server in (self.postgres, self.rabbitmq, self.redis):
@@ -148,7 +151,8 @@ class Site:
     def client(self, api: Node, *, timeout: float = 10.0) -> httpx2.AsyncClient:
         """A client of one API with the admin's key."""
         headers = {"Authorization": f"Bearer {self.stack.key}"}
-        return httpx2.AsyncClient(base_url=f"{api.url}/api/v1", headers=headers, timeout=timeout)
+        # There is no TLS here, and reading the trusted certificates takes 26 ms of processor time.
+        return httpx2.AsyncClient(base_url=f"{api.url}/api/v1", headers=headers, timeout=timeout, verify=False)
 
     def queues(self) -> dict[str, int]:
         """Messages, ready and unacknowledged, by queue of the broker."""
@@ -197,7 +201,7 @@ class Site:
     async def kill_backend(self, number: int) -> float:
         """SIGKILL to one of PostgreSQL's backends that serve the product, chosen by ``number``: the server then ends
         all sessions and recovers."""
-        pids = await self.rows(
+        pids = await self.rows_when_back(
             "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
             " order by pid"
         )
@@ -229,9 +233,19 @@ class Site:
         for proxies in self._links.values():
             for proxy in proxies.values():
                 proxy.heal()
-        for node in self.nodes:
+        await asyncio.gather(*(self._back(node, within) for node in self.nodes))
+
+    @staticmethod
+    async def _back(node: Node, within: float) -> None:
+        """Ready again, also where it was still about to end."""
+        deadline = time.monotonic() + within
+        while True:
             revive(node)
-        await asyncio.gather(*(node.ready(within=within) for node in self.nodes))
+            if node.process.poll() is None and await node.probe("/readyz") == 200:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{node.name} is not ready after {within:g} s:\n{node.tail()[-1_000:]}")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def retire(self, node: Node) -> None:
         """Ends a node that a fault started for itself; `whole` does not start it again."""
@@ -239,6 +253,10 @@ class Site:
             node.thaw()
             node.kill()
         self.stack.nodes.remove(node)
+
+    def _tidy(self) -> None:
+        if not self.kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- The start ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ create table if not exists witness.changes (
     id bigserial primary key, of text not null, key text not null, fence_before bigint, fence bigint,
     before text, after text, at timestamptz not null default clock_timestamp(), xact xid not null default
     pg_current_xact_id()::xid);
+create index if not exists leaders on witness.changes (at) where of = 'leadership';
 """
 
 

@@ -40,25 +40,34 @@ def hold(seconds: float, group: str = "") -> dict[str, Any]:
     return {"python": {"call": "effect:hold", "args": args}}
 
 
+def first_holds(seconds: float) -> dict[str, Any]:
+    """A python task whose first claim takes ``seconds``, and every later one no time."""
+    args = {"url": "${{ vars.EFFECTS }}", "seconds": seconds}
+    return {"python": {"call": "effect:first_holds", "args": args}}
+
+
 def shell(seconds: float | None = None) -> dict[str, Any]:
     """The same from a shell task."""
     script = _SHELL if seconds is None else f"{_SHELL} {seconds:g}"
     return {"shell": script, "env": {"EFFECTS": "${{ vars.EFFECTS }}"}}
 
 
-def http() -> dict[str, Any]:
+def http(seconds: float = 0.0) -> dict[str, Any]:
     """An http task: known to the effect server by its idempotency key, without a fence."""
-    return {"http": {"method": "POST", "url": "${{ vars.EFFECTS }}/effect", "body": {}}}
+    address = "${{ vars.EFFECTS }}/effect"
+    return {"http": {"method": "POST", "url": address, "query": {"hold": seconds}, "body": {}}}
 
 
 def database(seconds: float) -> dict[str, Any]:
-    """A statement that takes a while; it has no effect that anybody counts."""
+    """A statement that takes a while; it has no effect that anybody counts. Its database may be killed under it, so it
+    is tried again."""
     return {
+        "retry": {"attempts": 10, "backoff": "constant", "delay": "1s"},
         "database": {
             "connection": "STORE",
             "sql": "select pg_sleep(:seconds)::text as slept",
             "parameters": {"seconds": seconds},
-        }
+        },
     }
 
 
@@ -87,7 +96,7 @@ def _serial() -> dict[str, Any]:
 
 
 def _mixed() -> dict[str, Any]:
-    tasks = {"shell": shell(3.0), "http": http(), "database": database(3.0), "python": hold(3.0)}
+    tasks = {"shell": shell(3.0), "http": http(3.0), "database": database(3.0), "python": hold(3.0)}
     return {"workflow": "mixed", "triggers": [{"manual": {}}], "tasks": tasks}
 
 

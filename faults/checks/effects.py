@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from faults.effects import Effect
 from faults.evidence import Evidence, Row
@@ -85,6 +86,7 @@ def fences_grow(evidence: Evidence) -> Iterator[str]:
 def limits_hold(evidence: Evidence) -> Iterator[str]:
     """I10, I11. What names a group is never inside more often than the group's limit. An attempt whose worker died
     never says that it left: it is gone when its next fence enters, or when it is recorded as ended."""
+    ended = {run["id"]: run["finished_at"] for run in evidence.runs if run["finished_at"] is not None}
     for group, limit in evidence.limits.items():
         inside: dict[Place, Effect] = {}
         for effect in evidence.effects:
@@ -95,16 +97,15 @@ def limits_hold(evidence: Evidence) -> Iterator[str]:
                 inside.pop(place, None)
                 continue
             inside[place] = effect
-            others = [other for at, other in inside.items() if at != place and not _is_over(evidence, other, effect)]
+            others = [other for at, other in inside.items() if at != place and not _is_over(ended, other, effect)]
             if len(others) >= limit:
                 others_named = ", ".join(other.run_id for other in others)
                 yield f"I11: run {effect.run_id} entered {group} while {others_named} was inside; the limit is {limit}"
 
 
-def _is_over(evidence: Evidence, earlier: Effect, later: Effect) -> bool:
+def _is_over(ended: Mapping[str, datetime], earlier: Effect, later: Effect) -> bool:
     """Whether the run of ``earlier`` had ended, by the database, before ``later`` entered."""
-    run = next((run for run in evidence.runs if run["id"] == earlier.run_id), None)
-    return run is not None and run["finished_at"] is not None and run["finished_at"].timestamp() <= later.wall
+    return earlier.run_id in ended and ended[earlier.run_id].timestamp() <= later.wall
 
 
 def _silent_tasks(evidence: Evidence) -> set[tuple[str, str]]:

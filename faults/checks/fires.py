@@ -60,6 +60,9 @@ def nothing_is_early(evidence: Evidence) -> Iterator[str]:
 def expected_times(trigger: Row, until: datetime) -> list[datetime] | None:
     """What the oracle says of a trigger since its deploy; ``None`` for kinds that it does not know."""
     anchor = trigger["anchor_at"]
+    if trigger["kind"] == "at":
+        due = datetime.fromisoformat(trigger["expression"])
+        return [due] if anchor < due <= until else []
     if trigger["kind"] == "every":
         return interval_times(anchor, _duration(trigger["expression"]), anchor, until)
     if trigger["kind"] == "schedule":

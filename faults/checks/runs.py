@@ -71,17 +71,34 @@ def counters_agree(evidence: Evidence) -> Iterator[str]:
 
 
 def attempts_are_bounded(evidence: Evidence) -> Iterator[str]:
-    """I15. Without a retry policy there is one attempt; losses and hand-backs cost none, and the third loss is the
-    last. Every claim but the last has left its row."""
+    """I15. There are as many attempts as the policy says, one without any; losses and hand-backs cost none, and the
+    third loss is the last. Every claim but the last has left its row."""
+    allowed = _allowed_attempts(evidence)
     past = Counter(row["task_run_id"] for row in evidence.attempts)
     for task in evidence.task_runs:
         where = f"{task['task']} of run {task['run_id']}"
-        if task["attempt"] > 1:
-            yield f"I15: {where} was tried {task['attempt']} times, and its policy allows one"
+        most = allowed.get((task["run_id"], task["task"]), 1)
+        if task["attempt"] > most:
+            yield f"I15: {where} was tried {task['attempt']} times, and its policy allows {most}"
         if task["worker_losses"] > POISON_LOSSES:
             yield f"I15: {where} lost {task['worker_losses']} workers"
         if task["claim_no"] and past[task["id"]] not in (task["claim_no"] - 1, task["claim_no"]):
             yield f"I15: {where} was claimed {task['claim_no']} times and has {past[task['id']]} past attempts"
+
+
+def _allowed_attempts(evidence: Evidence) -> dict[tuple[str, str], int]:
+    """By run and task, where the task has a retry policy."""
+    policies: dict[str, dict[str, int]] = {
+        version["id"]: {
+            name: int(task["retry"]["attempts"])
+            for name, task in json.loads(version["content"])["tasks"].items()
+            if task.get("retry")
+        }
+        for version in evidence.versions
+    }
+    return {
+        (run["id"], name): most for run in evidence.runs for name, most in policies.get(run["version_id"], {}).items()
+    }
 
 
 def _cancelled_by_the_client(evidence: Evidence) -> set[str]:

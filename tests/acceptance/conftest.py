@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,15 +12,6 @@ from tests.support.stack import Stack, running_stack
 
 CODE = Path(__file__).parent / "code"
 """What the python tasks of the stories call."""
-
-SHORT_LEASES: dict[str, Any] = {
-    "HEARTBEAT_SECONDS": 0.5,
-    "SELF_FENCE_SECONDS": 2,
-    "WORKER_LEASE_SECONDS": 3,
-    "LEADER_RENEW_SECONDS": 0.5,
-    "LEADER_LEASE_SECONDS": 3,
-}
-"""The same protocol with shorter waits, for stories that measure no promise in seconds."""
 
 Stacks = Callable[..., Stack]
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tests.acceptance.conftest import SHORT_LEASES
 from tests.support.eventually import eventually
-from tests.support.stack import Stack
+from tests.support.stack import SHORT_LEASES, Stack
 
 WORKFLOWS = (
     """

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.acceptance.conftest import SHORT_LEASES, Stacks
+from tests.acceptance.conftest import Stacks
 from tests.support.eventually import eventually
-from tests.support.stack import processes_of_run
+from tests.support.stack import SHORT_LEASES, processes_of_run
 
 WORKFLOW = """
 workflow: overtaken

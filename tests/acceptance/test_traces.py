@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from tests.acceptance.conftest import SHORT_LEASES, Stacks
+from tests.acceptance.conftest import Stacks
 from tests.infrastructure.telemetry.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.support.eventually import eventually
-from tests.support.stack import Stack
+from tests.support.stack import SHORT_LEASES, Stack
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = f"00-{TRACE}-b7ad6b7169203331-01"

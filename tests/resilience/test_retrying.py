@@ -92,6 +92,10 @@ def test_a_cause_is_found_inside_what_wraps_it() -> None:
     assert is_transient(wrapped)
     assert is_transient(ConnectionResetError())
     assert is_transient(asyncpg.InterfaceError("connection is closed"))
+    # Of a session that the server ended while the process was frozen inside a transaction.
+    ended = "cannot switch to state 15; another operation (2) is in progress"
+    assert is_transient(asyncpg.InternalClientError(ended))
+    assert not is_transient(asyncpg.InternalClientError("got result for unknown protocol state 3"))
     assert not is_transient(asyncpg.InterfaceError("the server expects 2 arguments for this query, 1 was passed"))
 
 

@@ -71,6 +71,10 @@ def is_transient(error: BaseException) -> bool:
 def _is_passing(error: BaseException) -> bool:
     if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False):
         return True
+    if isinstance(error, asyncpg.InternalClientError):
+        # The server has ended the session and said so, and the driver was used before it read the end of the stream:
+        # that is how a process that was frozen inside a transaction meets its connection again.
+        return "is in progress" in str(error)
     if isinstance(error, asyncpg.InterfaceError):
         # asyncpg reports misuse by the same class, which trying again does not cure.
         return "closed" in str(error)
