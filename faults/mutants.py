@@ -56,7 +56,11 @@ class Cut:
         module_name, _, name = self.statement.partition(":")
         module = importlib.import_module(_SQL + module_name)
         statement: Statement = getattr(module, name)
-        with _set(module, name, Statement(self._of(statement.postgres, self.postgres), self._of(statement.sqlite, self.sqlite))):
+        with _set(
+            module,
+            name,
+            Statement(self._of(statement.postgres, self.postgres), self._of(statement.sqlite, self.sqlite)),
+        ):
             yield
 
     def _of(self, sql: str, text: str) -> str:
@@ -129,7 +133,11 @@ MUTATIONS: dict[Protection, tuple[Cut | Replacement, ...]] = {
     Protection.OUTBOX: (Replacement(SqlClaims, "unhinted", _finding_nothing),),
     Protection.STATE_GUARD: (
         Cut("claims:_END_ATTEMPTS", "t.state = 'running' and ", "task_runs.state = 'running' and "),
-        Cut("run_rows:_SAVE_RUNS", " and coalesce(r.finished_at, 'infinity') = 'infinity'", " and runs.finished_at is null"),
+        Cut(
+            "run_rows:_SAVE_RUNS",
+            " and coalesce(r.finished_at, 'infinity') = 'infinity'",
+            " and runs.finished_at is null",
+        ),
         Cut("graph_rows:_COUNT_DOWN", " and t.state = 'blocked'", " and state = 'blocked'"),
         Cut(
             "graph_rows:_RESOLVE",

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import sys
+from typing import Any
 
 from faults.mutants import Protection, without
 from faults.seam_table import SEAMS
@@ -21,7 +22,11 @@ from orrery.cli.main import run
 def main() -> int:
     """Runs the command after ``--``; its exit code, unless the process dies on the way."""
     arguments = _parser().parse_args()
-    asked = ((Kind.CRASH, arguments.crash_at), (Kind.ERROR, arguments.error_at), (Kind.EXECUTE_AND_TIMEOUT, arguments.lose_at))
+    asked = (
+        (Kind.CRASH, arguments.crash_at),
+        (Kind.ERROR, arguments.error_at),
+        (Kind.EXECUTE_AND_TIMEOUT, arguments.lose_at),
+    )
     injections = tuple(Injection.parse(text, kind) for kind, texts in asked for text in texts)
     with contextlib.ExitStack() as stack:
         stack.enter_context(without(*arguments.without))
@@ -31,7 +36,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m faults.seamed", description="An orrery command with seams.")
-    point = {"action": "append", "default": [], "metavar": "SEAM[:NUMBER]"}
+    point: dict[str, Any] = {"action": "append", "default": [], "metavar": "SEAM[:NUMBER]"}
     parser.add_argument("--crash-at", help="the process kills itself there, the first or the given time", **point)
     parser.add_argument("--error-at", help="something unexpected is raised there", **point)
     parser.add_argument("--lose-at", help="it is carried out there, and its answer is lost", **point)

@@ -124,7 +124,7 @@ class Switchboard:
     die: Callable[[], NoReturn] = kill_this_process
     reached: Counter[str] = field(default_factory=Counter)
     done: list[Injection] = field(default_factory=list)
-    """The faults that have happened."""
+    """What has happened."""
 
     def __post_init__(self) -> None:
         unknown = {injection.seam for injection in self.injections} - {seam.name for seam in self.seams}
@@ -219,7 +219,10 @@ class Switchboard:
             return None
         self.reached[seam.name] += 1
         for injection in self.injections:
-            if (injection.seam, injection.number) == (seam.name, self.reached[seam.name]) and injection not in self.done:
+            if (injection.seam, injection.number) == (
+                seam.name,
+                self.reached[seam.name],
+            ) and injection not in self.done:
                 self.done.append(injection)
                 return injection.kind
         return None
@@ -246,8 +249,8 @@ def _place(target: str) -> tuple[type, str]:
     module, _, path = target.partition(":")
     owner, _, name = path.partition(".")
     found: type = getattr(importlib.import_module(module), owner)
-    if not callable(vars(found).get(name)):
-        raise AttributeError(f"{owner} has no method {name} of its own")
+    if name not in vars(found):
+        raise LookupError(f"{owner} has no method {name} of its own")
     return found, name
 
 

@@ -1,1 +1,1 @@
-"""Crash points in one process: installations of object graphs over a real store, each of which dies where it is told."""
+"""Crash points: processes that are object graphs over a real store, each of which dies where it is told."""

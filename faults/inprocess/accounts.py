@@ -2,7 +2,8 @@
 effects."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
@@ -24,7 +25,7 @@ async def faults_found(client: Client) -> list[str]:
     return found
 
 
-async def _runs(client: Client) -> Any:
+async def _runs(client: Client) -> AsyncIterator[str]:
     rows = await client.site.rows("select r.id, r.state, w.name from runs r join workflows w on w.id = r.workflow_id")
     known = {str(row["id"]) for row in rows}
     for key, run_id in client.accepted.items():
@@ -41,7 +42,7 @@ async def _runs(client: Client) -> Any:
         yield f"there are {dict(counted)} runs, asked for were {dict(client.starts)}"
 
 
-def _effects(site: Installation, tasks: Any) -> Iterator[str]:
+def _effects(site: Installation, tasks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     fences: dict[str, list[int]] = defaultdict(list)
     for effect in site.effects.begun:
         fences[effect.task_run_id].append(effect.fence)
@@ -61,10 +62,12 @@ def _effects(site: Installation, tasks: Any) -> Iterator[str]:
                 yield f"{row['task']} succeeded under {row['claim_no']}, and {max(begun)} had its effect"
 
 
-async def _ledger(site: Installation) -> Any:
+async def _ledger(site: Installation) -> AsyncIterator[str]:
     ledger = await site.rows("select trigger_id, due_at, outcome, run_id, epoch, decided_at from ledger")
     fired = {(str(row["trigger_id"]), row["due_at"]): row["run_id"] for row in ledger if row["outcome"] == "fired"}
-    runs = await site.rows("select id, trigger_id, due_at from runs where trigger_id is not null and backfill_id is null")
+    runs = await site.rows(
+        "select id, trigger_id, due_at from runs where trigger_id is not null and backfill_id is null"
+    )
     started = {(str(row["trigger_id"]), row["due_at"]): row["id"] for row in runs}
     if len(runs) != len(started):
         yield "a due time has two runs"
@@ -78,6 +81,6 @@ async def _ledger(site: Installation) -> Any:
         due[str(row["trigger_id"])].append(row["due_at"])
     for times in due.values():
         ordered = sorted(times)
-        steps = {second - first for first, second in zip(ordered, ordered[1:], strict=False)}
+        steps = {second - first for first, second in pairwise(ordered)}
         if len(steps) > 1:
             yield f"due times are missing: {ordered}"

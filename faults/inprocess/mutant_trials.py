@@ -87,5 +87,9 @@ def table(comparisons: Sequence[Comparison]) -> str:
     for one in comparisons:
         product = "clean" if not one.product.wrong else f"NOT CLEAN: {one.product.wrong[0]}"
         mutant = f"caught: {one.mutant.wrong[0]}" if one.mutant.wrong else "NOT CAUGHT"
-        lines += [f"without {one.protection}: {one.scenario.title}", f"  the product: {product}", f"  the mutant:  {mutant}"]
+        lines += [
+            f"without {one.protection}: {one.scenario.title}",
+            f"  the product: {product}",
+            f"  the mutant:  {mutant}",
+        ]
     return "\n".join(lines)

@@ -76,12 +76,12 @@ class _Delivery:
     async def ack(self) -> None:
         await self._link.process.goes_on()
         await self._inner.ack()
-        self._link.held.discard(self)
+        self._link.held.pop(self, None)
 
     async def give_back(self) -> None:
         await self._link.process.goes_on()
         await self._inner.give_back()
-        self._link.held.discard(self)
+        self._link.held.pop(self, None)
 
     async def come_again(self) -> None:
         """The broker has seen the connection end."""
@@ -99,7 +99,7 @@ class _Source:
     async def take(self, max_hints: int) -> list[Delivery]:
         await self._link.process.goes_on()
         taken = [_Delivery(self._link, delivery) for delivery in await self._inner.take(max_hints)]
-        self._link.held.update(taken)
+        self._link.held.update(dict.fromkeys(taken))
         return list(taken)
 
     async def pause(self) -> None:
@@ -118,7 +118,7 @@ class _Link:
     def __init__(self, process: "Process", hub: MemoryHub) -> None:
         self.process = process
         self.hub = hub
-        self.held: set[_Delivery] = set()
+        self.held: dict[_Delivery, None] = {}
         self.publisher = self
         self.signals = self
         self.live = hub.live
@@ -198,9 +198,9 @@ class Process:
         application.gateways.clock.override(providers.Object(site.clock))
         application.gateways.transport.override(providers.Object(self.link))
         application.adapters.guard.override(providers.Object(_Guard(self, site.busy)))
-        self.announcer = application.use_cases.announcer()
-        self.announcer._sleep = site.clock.sleep
-        self.campaign = application.use_cases.campaign()
+        announcer: Any = application.use_cases.announcer
+        announcer.add_kwargs(sleep=site.clock.sleep)
+        self.announcer = announcer()
 
     # --- Life and death -----------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class Process:
             for _ in range(5):
                 await _turn_of_the_loop()
         await self.application.gateways.database().close()
-        for delivery in sorted(self.link.held, key=lambda held: held.hints):
+        for delivery in list(self.link.held):
             await delivery.come_again()
 
     async def leave(self) -> None:
@@ -363,8 +363,8 @@ class Installation:
             return
         past = "clock_timestamp() - interval '1 second'"
         await self.write(f"update workers set lease_until = {past} where name = $1", process.name)  # noqa: S608
-        holder = process.campaign._holder
-        await self.write(f"update leadership set lease_until = {past} where holder = $1", holder)  # noqa: S608
+        if "dispatcher" in process.roles:
+            await self.write(f"update leadership set lease_until = {past}")  # noqa: S608
 
     # --- Time ---------------------------------------------------------------------------------------------------
 
@@ -396,7 +396,8 @@ class Installation:
     async def rows(self, sql: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
         """Rows of a statement that reads the same in both dialects, asked by nobody's process."""
         async with self._store.database().reading() as connection:
-            return await connection.fetch(both(sql), *arguments)
+            rows: Sequence[Mapping[str, Any]] = await connection.fetch(both(sql), *arguments)
+            return rows
 
     async def write(self, sql: str, *arguments: Any) -> None:
         """Changes rows behind everybody's back."""

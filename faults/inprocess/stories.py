@@ -78,7 +78,9 @@ class Client:
         """The final state of a run."""
 
         async def is_final() -> bool:
-            return bool(await self.site.rows("select 1 as x from runs where id = $1 and finished_at is not null", run_id))
+            return bool(
+                await self.site.rows("select 1 as x from runs where id = $1 and finished_at is not null", run_id)
+            )
 
         await self.site.until(is_final)
         (row,) = await self.site.rows("select state from runs where id = $1", run_id)
@@ -137,7 +139,7 @@ async def clock(client: Client) -> None:
     async def both_fired() -> bool:
         rows = await client.site.rows("select trigger_id from ledger")
         counts = Counter(str(row["trigger_id"]) for row in rows)
-        return len(counts) == 2 and min(counts.values()) >= 3  # noqa: PLR2004
+        return len(counts) == 2 and min(counts.values()) >= 3
 
     await client.site.until(both_fired)
     for name in ("first", "second"):

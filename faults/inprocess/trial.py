@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from faults.inprocess.accounts import faults_found
-from faults.inprocess.processes import NeverSo, Process, Installation
+from faults.inprocess.processes import Installation, NeverSo, Process
+from faults.inprocess.stories import STORIES, Client
 from faults.seam_table import SEAMS
 from faults.seams import Injection, Switchboard
-from faults.inprocess.stories import STORIES, Client
 from tests.support.clock import ManualClock
 
 SETTLED_SECONDS = 60.0

@@ -1,34 +1,56 @@
 """Whatever dies, fails or loses an answer, and wherever: nothing is lost, nothing is doubled, everything ends."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
 
+from faults.inprocess.points import POINTS
+from faults.inprocess.stories import STORIES
 from faults.inprocess.trial import tried
-from faults.seam_table import SEAMS
-from faults.seams import Injection, Kind, Seam
+from faults.seam_table import BY_NAME, SEAMS
+from faults.seams import At, Injection, Kind, Seam, places
+from tests.support.stores import STORES
 
-POINTS = [pytest.param(seam, kind, id=f"{seam.name}-{kind}") for seam in SEAMS for kind in Kind]
+TRIED = [
+    pytest.param(store, point, id=f"{store}-{point.seam}-{point.kind}")
+    for store in STORES
+    for point in POINTS
+    if store == "postgresql" or point.kind is Kind.CRASH
+]
+"""Errors and lost answers are the same code on either store; one process that dies as a whole is not."""
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """What services log is not looked at here, and drawing tracebacks for a terminal takes longer than a test."""
-
-    def drop(*_: Any) -> Any:
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[drop])
-    yield
-    structlog.reset_defaults()
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(90)]
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(("seam", "kind"), POINTS)
-async def test_nothing_is_lost_or_doubled(seam: Seam, kind: Kind, store_url: str, tmp_path: Path) -> None:
-    verdict = await tried(seam.story, store_url, tmp_path, [Injection(seam.name, kind)])
-    assert verdict.done == [Injection(seam.name, kind)], "the point was not reached"
+def test_there_are_thirty_points_and_each_has_a_name_of_its_own() -> None:
+    assert len(SEAMS) >= 30
+    assert len(BY_NAME) == len(SEAMS)
+    assert len(POINTS) == 3 * len(SEAMS)
+
+
+@pytest.mark.parametrize("seam", SEAMS, ids=lambda seam: seam.name)
+def test_a_seam_names_what_exists(seam: Seam) -> None:
+    """That the use case of a commit exists, only its story can show (`test_every_seam_is_reached`)."""
+    assert places(seam) or seam.use_case is not None
+
+
+def test_a_seam_that_names_nothing_is_told() -> None:
+    gone = Seam("x", "api", "chain", "scheduler_application.run.start:StartRun.gone", At.BEFORE)
+    with pytest.raises(LookupError):
+        places(gone)
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_every_seam_is_reached(story: str, store_url: str, tmp_path: Path) -> None:
+    """By the story that it names, on either store; and the story itself comes to a good end."""
+    verdict = await tried(story, store_url, tmp_path)
     assert verdict.wrong == []
+    assert [seam.name for seam in SEAMS if seam.story == story and not verdict.reached.get(seam.name)] == []
+
+
+@pytest.mark.parametrize(("store_url", "point"), TRIED, indirect=["store_url"])
+async def test_nothing_is_lost_or_doubled(point: Injection, store_url: str, tmp_path: Path) -> None:
+    verdict = await tried(BY_NAME[point.seam].story, store_url, tmp_path, [point])
+    assert verdict.done == [point], "the point was not reached"
+    assert verdict.wrong == []
+    assert verdict.deaths or point.kind is not Kind.CRASH or point.seam.startswith("leave/")
