@@ -23,6 +23,8 @@ from faults.workload import Workload
 RATE = 6.0
 """Runs a second that the client starts; the schedules add some four."""
 DRAIN_SECONDS = 60.0
+"""How long nothing may end while the system comes to rest. A busy machine may take longer in all; how long it took is
+a figure."""
 INJECT_SECONDS = 300.0
 
 
@@ -134,8 +136,10 @@ async def come_to_rest(run: Run) -> Evidence:
     stopped = await _now(site)
     await caught_up(site, stopped.timestamp())
     await stop_schedules(site, run.workload)
-    await _drained(site)
-    return await gather(site, run.workload, run.sampler, drained=True, schedules_stopped_at=stopped)
+    seconds = await _drained(site)
+    return await gather(
+        site, run.workload, run.sampler, drained=True, schedules_stopped_at=stopped, drain_seconds=seconds
+    )
 
 
 def keep_if_broken(site: Site, outcome: Outcome) -> None:
@@ -160,6 +164,9 @@ def add_figures(outcome: Outcome, evidence: Evidence) -> None:
     }
     for name, count in counted.items():
         outcome.figures[name] = int(outcome.figures.get(name, 0)) + count
+    outcome.figures["drain_seconds"] = max(
+        float(outcome.figures.get("drain_seconds", 0)), round(evidence.drain_seconds)
+    )
     late = sorted((row["decided_at"] - row["due_at"]).total_seconds() for row in evidence.ledger)
     if late:
         places = {"p50": len(late) // 2, "p99": int(len(late) * 0.99), "longest": len(late) - 1}
@@ -199,14 +206,19 @@ async def _now(site: Site) -> datetime:
     return moment
 
 
-async def _drained(site: Site) -> None:
-    """Returns when every run has ended, or when the time for it is over: then the checker says what has not."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline:
+async def _drained(site: Site) -> float:
+    """Until every run has ended, in seconds; or until nothing has ended for a while: then the checker says what has
+    not."""
+    started = moved = time.monotonic()
+    left = -1
+    while time.monotonic() - moved < DRAIN_SECONDS:
         rows = await site.rows_when_back("select count(*) as open from runs where finished_at is null")
-        if not rows[0]["open"] and not any(site.queues().values()):
-            return
+        if not rows[0]["open"] and not any((await asyncio.to_thread(site.queues)).values()):
+            break
+        if rows[0]["open"] != left:
+            left, moved = rows[0]["open"], time.monotonic()
         await asyncio.sleep(0.5)
+    return time.monotonic() - started
 
 
 def say(line: str) -> None:

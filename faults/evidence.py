@@ -78,6 +78,7 @@ class Evidence:
     """Messages that a fault put where they end as dead letters."""
     canary: str = CANARY
     drained: bool = False
+    drain_seconds: float = 0.0
     schedules_stopped_at: datetime | None = None
     """From then on nothing had to fire, by the database's clock."""
 
@@ -90,6 +91,7 @@ async def gather(
     drained: bool = False,
     schedules_stopped_at: datetime | None = None,
     planted_dead: int = 0,
+    drain_seconds: float = 0.0,
 ) -> Evidence:
     """Reads the journal first, then the database in one snapshot, then the effects: what was promised must be there,
     and what was recorded must have been seen."""
@@ -109,6 +111,7 @@ async def gather(
         limits=workload.limits,
         planted_dead=planted_dead,
         drained=drained,
+        drain_seconds=drain_seconds,
         schedules_stopped_at=schedules_stopped_at,
         **tables,
     )

@@ -132,7 +132,9 @@ class _Killer:
                 back, next_fire(self._site, at, within=within), next_run(self._site, at, within=within)
             )
         except Exception as error:  # noqa: BLE001 - the campaign goes on, and tells it at the end
-            self._killed.problems.append(f"kill {drawn.number} ({drawn.kind}): {type(error).__name__}: {error}")
+            self._killed.problems.append(
+                f"recovery: kill {drawn.number} ({drawn.kind}): {type(error).__name__}: {error}"
+            )
             return
         seconds = time.time() - at
         self._killed.seconds.setdefault(drawn.kind, []).append(seconds)

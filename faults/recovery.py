@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from faults.site import LOOK_SECONDS, Site, is_alive
 from scheduler_domain.run.states import FINAL_RUN_STATES
 
+ASK_SECONDS = 0.3
+
 
 class NotRecovered(Exception):
     """What was waited for did not come."""
@@ -45,7 +47,7 @@ async def next_run(site: Site, at: float, *, within: float = 60.0) -> float:
         for api in [node for node in site.of("api") if is_alive(node)]:
             async with site.client(api) as client:
                 run_id = run_id or (await site.journal.ask(client, "POST", "/workflows/single/run", body={})).run_id
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(ASK_SECONDS)
     while run_id is not None and time.monotonic() < deadline:
         rows = await site.rows_when_back("select state from runs where id = $1", run_id, within=within)
         if rows and rows[0]["state"] in FINAL_RUN_STATES:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from faults.site import Site
+from faults.site import AWAY, Site
 
 EVERY_SECONDS = 1.0
 
@@ -72,7 +72,7 @@ class Sampler:
                     connection = await self._site.connect()
                 async with asyncio.timeout(5):
                     self.samples.append(await self._look(connection))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except AWAY:
                 if connection is not None:
                     connection.terminate()
                 connection = None

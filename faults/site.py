@@ -47,6 +47,8 @@ CANARY = "CANARY-7f3a91c2d4"
 POOL_SIZE = 6
 WHOLE_SECONDS = 90.0
 LOOK_SECONDS = 0.1
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
+"""What asyncpg raises of a database that dies, is dead, or was dead a moment ago."""
 _SETTING: Mapping[Server, str] = {"postgres": "DATABASE_URL", "rabbitmq": "BROKER_URL", "redis": "REDIS_URL"}
 
 
@@ -173,7 +175,7 @@ class Site:
         while True:
             try:
                 return await self.rows(sql, *arguments)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except AWAY:
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.1)

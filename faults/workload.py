@@ -26,7 +26,8 @@ def usual(*, intervals: int = 12, crons: int = 4) -> Workload:
     """The usual load: single tasks, graphs of five tasks, a workflow of which one run may live, tasks that take a
     while, tasks that print, and schedules of every kind."""
     documents = [_single(), _graph(), _serial(), _mixed(), _chatty(), *_ticking(intervals), *_clocked(crons)]
-    return Workload(documents, {"single": 10, "graph": 4, "serial": 2, "mixed": 1, "chatty": 1}, {"serial": 1})
+    # A workflow with one slot handles one run at a time: it must not be asked for more while half of the site is dead.
+    return Workload(documents, {"single": 22, "graph": 8, "serial": 1, "mixed": 2, "chatty": 2}, {"serial": 1})
 
 
 def note() -> dict[str, Any]:

@@ -12,6 +12,8 @@ from scheduler_domain.run.states import FINAL_RUN_STATES
 
 ORPHAN_SECONDS = 20.0
 WAITING_SECONDS = 60.0
+LOOKS_APART_SECONDS = 5.0
+"""Looks that are further apart say nothing of the time between them."""
 
 
 def no_orphan_lasts(evidence: Evidence) -> Iterator[str]:
@@ -23,11 +25,19 @@ def no_orphan_lasts(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_waits_beside_a_free_slot(evidence: Evidence) -> Iterator[str]:
-    """I9."""
-    longest = _longest(sample.waiting for sample in evidence.samples)
-    for task, seconds in longest.items():
-        if seconds > WAITING_SECONDS:
-            yield f"I9: task run {task} waited {seconds:.0f} s while a worker had a free slot"
+    """I9. Only looks one after another count in which a slot was free each time: between two tasks of a backlog there
+    is one for a moment."""
+    since: dict[str, float] = {}
+    worst: dict[str, float] = {}
+    before = None
+    for sample in evidence.samples:
+        if before is not None and sample.at - before > LOOKS_APART_SECONDS:
+            since = {}
+        before = sample.at
+        since = {task: since.get(task, sample.at) for task in sample.waiting}
+        worst |= {task: sample.at - start for task, start in since.items() if sample.at - start > WAITING_SECONDS}
+    for task, seconds in worst.items():
+        yield f"I9: task run {task} waited {seconds:.0f} s while a worker had a free slot"
 
 
 def queues_are_empty(evidence: Evidence) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Each rule of the checker catches what is planted, and says nothing of a system that is right."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -89,7 +89,7 @@ CASES: dict[str, tuple[str, Callable[[], Evidence]]] = {
         lambda: _with_change(change("leadership", "a", "b", 2, committed_at=second(2.5))),
     ),
     "a task without a worker": ("I8", lambda: good(samples=[_sample(orphans={"task-1": 20.5})])),
-    "a task that waits beside a free slot": ("I9", lambda: good(samples=[_sample(waiting={"task-1": 61.0})])),
+    "a task that waits beside a free slot": ("I9", lambda: good(samples=_waits(range(62)))),
     "a task that began before its need ended": (
         "I10",
         lambda: good(
@@ -175,6 +175,17 @@ def test_only_the_invariants_that_are_named_are_asked() -> None:
     assert violations(good(queues={"orrery.dead": 1}), ["I1"]) == []
 
 
+def test_a_slot_that_is_free_only_now_and_then_says_nothing_of_who_waits() -> None:
+    full = Sample(30.0, {}, {}, 0, 0)
+    assert violations(good(samples=[*_waits(range(30)), full, *_waits(range(31, 62))])) == []
+    assert violations(good(samples=[*_waits(range(30)), *_waits(range(40, 70))])) == []
+
+
+def test_a_key_whose_first_request_was_refused_may_bring_another_body() -> None:
+    refused = exchange(1, key="k", status=503, answer=None, retry_after="1")
+    assert violations(good(journal=[refused, exchange(2, key="k", body={"priority": "low"})])) == []
+
+
 def test_a_lost_attempt_may_have_had_its_effect() -> None:
     tasks, effects = [task_run(claim_no=2, worker_losses=1)], [effect(1), effect(2, fence=2)]
     assert violations(good(task_runs=tasks, attempts=[attempt()], effects=effects)) == []
@@ -215,6 +226,11 @@ def _with_fires(*numbers: int) -> Evidence:
 
 def _with_decision(row: dict[str, Any]) -> Evidence:
     return good(ledger=[decision(1), decision(2), row])
+
+
+def _waits(looks: Iterable[int]) -> list[Sample]:
+    """The task waits beside a free slot in each of the looks, which are seconds apart."""
+    return [Sample(float(at), {}, {"task-1": 61.0}, 0, 0) for at in looks]
 
 
 def _sample(orphans: dict[str, float] | None = None, waiting: dict[str, float] | None = None) -> Sample:

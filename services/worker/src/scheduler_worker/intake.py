@@ -90,10 +90,12 @@ class Intake:
 
     async def watch(self) -> None:
         """Asks the broker from time to time whether it sees this worker; opens again once where it does not, and raises
-        `IntakeBroken` where that did not help. A broker that is away is waited for."""
+        `IntakeBroken` where that did not help. A broker that is away is waited for. Returns after `stop`."""
         reopened = False
         while True:
             await self._sleep(WATCH_SECONDS)
+            if self._stopped:
+                return
             if not self._opened or await self._is_healthy():
                 reopened = False
                 continue
@@ -157,10 +159,11 @@ class Intake:
             await self._publisher.publish(lane, hints)
 
     async def _is_healthy(self) -> bool:
+        """Whether there is nothing to mend here: a broker that is away is mended elsewhere."""
         try:
             return await self._source.healthy()
         except Unavailable:
-            return False
+            return True
 
     async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
         """The result of ``work``; ``None`` where the intake was interrupted meanwhile."""

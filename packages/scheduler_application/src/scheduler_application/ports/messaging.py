@@ -77,7 +77,8 @@ class HintSource(Protocol):
         ...
 
     async def healthy(self) -> bool:
-        """Whether the broker itself sees this source's consumers (R13)."""
+        """Whether the broker itself sees this source's consumers (R13). Raises `Unavailable` where the broker is away,
+        which says nothing about the consumers: they come back with it."""
         ...
 
 

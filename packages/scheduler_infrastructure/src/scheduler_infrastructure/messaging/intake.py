@@ -87,6 +87,8 @@ class RabbitHintSource:
         await end(tasks)
 
     async def healthy(self) -> bool:
+        if self._consumers and not self._link.is_up:
+            raise Unavailable("the broker is away")
         try:
             seen = await asyncio.gather(*(consumer.is_seen() for consumer in self._consumers))
         except (Unavailable, ConnectionLost):
