@@ -1,7 +1,7 @@
 """A worker's life: it takes, gives back, is fenced, drains and stops, and loses nothing of it all."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from scheduler_application.errors import Unavailable
 from scheduler_application.ports.execution import ExecutionRequest, LogSink
 from scheduler_application.ports.messaging import Lane
+from scheduler_application.run.claim import ClaimedTask, ClaimTasks
 from scheduler_application.worker.manage import WorkerCommand
 from scheduler_domain.run.outcome import HandedBack, Outcome, Succeeded
 from scheduler_domain.workflow.definition import Priority
@@ -336,6 +337,45 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(stage: Stage) -> Non
         stage.clock.advance(3.0)
         assert await stage.ended(run.run_id) == "succeeded"
     assert len(stage.executors.requests) == 1
+
+
+class _BreaksOnce(ClaimTasks):
+    """Raises what nobody expects, after its first claim was committed."""
+
+    broke = False
+
+    async def execute(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
+        claimed = await super().execute(worker_id, hints)
+        if claimed and not self.broke:
+            self.broke = True
+            raise RuntimeError("a bug")
+        return claimed
+
+
+async def test_a_claim_that_broke_after_its_commit_is_found_again(stage: Stage) -> None:
+    """Nobody else would ever find it: this worker lives, and its lease covers what it claimed."""
+    await stage.world.deploy(fan(3))
+    claims = _BreaksOnce(stage.store, stage.world.engine, stage.clock, stage.world.metrics)
+    async with stage.worker(claim=claims):
+        await stage.store.settled()
+        run = await stage.world.start("fan")
+        await stage.store.settled()
+        assert claims.broke
+        stage.clock.advance(3.0)
+        assert await stage.ended(run.run_id) == "succeeded"
+    assert len(stage.executors.requests) == 3
+
+
+async def test_an_attempt_that_breaks_the_workers_own_code_has_an_outcome(stage: Stage) -> None:
+    async def breaks(request: ExecutionRequest, log: LogSink) -> Outcome:
+        raise RuntimeError("a bug")
+
+    stage.executors.script = breaks
+    run_id = await _start(stage, ONE_TASK)
+    async with stage.worker():
+        assert await stage.ended(run_id) == "failed"
+    error = (await stage.world.tasks(run_id))["only"].error or {}
+    assert error["code"] == "worker_error"
 
 
 async def test_the_same_hint_twice_is_one_execution(stage: Stage) -> None:

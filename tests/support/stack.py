@@ -39,27 +39,41 @@ SHORT_LEASES: Mapping[str, Any] = {
 }
 """The same protocol with shorter waits, for what measures no promise in seconds."""
 
-_ORRERY = Path(sys.executable).with_name("orrery")
+_ORRERY = str(Path(sys.executable).with_name("orrery"))
+_ROOT = Path(__file__).parents[2]
 
 
 class Node:
     """One process of `orrery`: ``up``, ``api``, ``dispatcher`` or ``worker``."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        seams: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.command = command
         self.environment = environment
         self.folder = folder
+        self.seams = seams
+        """What `faults.seamed` is told when the process is launched; none is the plain product."""
         self.log = folder / f"{name}.log"
         port = environment.get("ORRERY_METRICS_PORT") or environment["ORRERY_API_PORT"]
         self.url = f"http://127.0.0.1:{port}"
         self.process = self._launch()
 
     def _launch(self) -> psutil.Popen:
+        program, environment = [_ORRERY], dict(self.environment)
+        if self.seams:
+            program = [sys.executable, "-m", "faults.seamed", *self.seams, "--"]
+            environment["PYTHONPATH"] = str(_ROOT)
         with self.log.open("ab") as log:
             return psutil.Popen(
-                [str(_ORRERY), *self.command],
-                env=dict(self.environment),
+                [*program, *self.command],
+                env=environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,8 +105,9 @@ class Node:
         return int(self.process.returncode)
 
     def relaunch(self) -> None:
-        """Starts the same again, after it ended."""
+        """Starts the same again, after it ended; without seams."""
         assert self.process.poll() is not None, f"{self.name} still runs"
+        self.seams = ()
         self.process = self._launch()
 
     async def ready(self, *, within: float = BOOT_SECONDS) -> None:
@@ -149,15 +164,23 @@ class Stack:
         named = {f"ORRERY_{name}": str(value) for name, value in own.items() if value is not None}
         return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.folder), "LANG": "C.UTF-8", **named}
 
-    def start(self, command: str, *arguments: str, clock: FakedClock | None = None, **settings: Any) -> Node:
-        """Starts a node; wait for its ``ready``. It lives by ``clock`` where one is given."""
+    def start(
+        self,
+        command: str,
+        *arguments: str,
+        clock: FakedClock | None = None,
+        seams: Sequence[str] = (),
+        **settings: Any,
+    ) -> Node:
+        """Starts a node; wait for its ``ready``. It lives by ``clock`` where one is given, and with ``seams`` (what
+        `faults.seamed` is told)."""
         name = f"{command}-{sum(node.name.startswith(command) for node in self.nodes) + 1}"
         serves = command in ("api", "up")
         ports: dict[str, object] = {"API_PORT" if serves else "METRICS_PORT": free_port()}
         if command == "worker":
             ports["WORKER_NAME"] = name
         environment = self.environment(**ports, **settings) | (clock.environment if clock else {})
-        node = Node(name, [command, *arguments], environment, self.folder)
+        node = Node(name, [command, *arguments], environment, self.folder, seams)
         self.nodes.append(node)
         if serves:
             self.api = node
@@ -179,7 +202,7 @@ class Stack:
         """A command of `orrery` that ends, talking to this installation's API."""
         url = {} if self.api is None else {"URL": self.api.url}
         return subprocess.run(
-            [str(_ORRERY), *arguments],
+            [_ORRERY, *arguments],
             env=self.environment(**url, **settings),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

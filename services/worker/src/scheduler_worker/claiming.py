@@ -50,9 +50,8 @@ class Claimer:
         self._slots.reserve(len(hints))
         attempts: Sequence[Attempt] = ()
         try:
-            attempts = self._receive(await self._batcher.submit(hints))
+            attempts = self._received(await self._batcher.submit(hints))
         except Unavailable:
-            self._in_doubt.update(dict.fromkeys(hints, self._clock.monotonic()))
             raise
         except Exception:  # noqa: BLE001 - whatever it is: one row that cannot be claimed must not stop the worker
             if len(hints) == 1:
@@ -77,14 +76,28 @@ class Claimer:
         if not self._in_doubt:
             return
         claimed = await self._claims.recall(self._worker_id, list(self._in_doubt))
+        # Only what is in doubt still: another look may have been quicker, and its attempt may be over already.
+        self._slots.fill(0, self._received([task for task in claimed if _hint_of(task) in self._in_doubt]))
+
+    def _received(self, claimed: Sequence[ClaimedTask]) -> Sequence[Attempt]:
         for task in claimed:
-            self._in_doubt.pop((task.row.id, task.row.claim_no - 1), None)
-        self._slots.fill(0, self._receive(claimed))
+            self._in_doubt.pop(_hint_of(task), None)
+        return self._receive(claimed)
 
     async def _claim(self, groups: Sequence[Sequence[Fence]]) -> Sequence[list[ClaimedTask]]:
-        claimed = await self._claims.execute(self._worker_id, [hint for group in groups for hint in group])
-        found = {(task.row.id, task.row.claim_no - 1): task for task in claimed}
+        hints = [hint for group in groups for hint in group]
+        try:
+            claimed = await self._claims.execute(self._worker_id, hints)
+        except Exception:
+            # Whatever it is: the claim may be committed all the same.
+            self._in_doubt.update(dict.fromkeys(hints, self._clock.monotonic()))
+            raise
+        found = {_hint_of(task): task for task in claimed}
         return [[found.pop(hint) for hint in group if hint in found] for group in groups]
+
+
+def _hint_of(task: ClaimedTask) -> Fence:
+    return task.row.id, task.row.claim_no - 1
 
 
 class HandOver:

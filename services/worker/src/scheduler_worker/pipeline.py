@@ -73,7 +73,7 @@ class Pipeline:
         began = self._clock.monotonic()
         log = self._logs.attempt(attempt.claimed)
         try:
-            outcome = await self._perform(attempt, log)
+            outcome = await self._outcome_of(attempt, log)
             _tell(outcome)
         finally:
             self._slots.ended()
@@ -84,6 +84,15 @@ class Pipeline:
             await self._reporter.report(Report(attempt.claimed, attempt.worker_id, outcome, seconds))
         finally:
             self._slots.reported()
+
+    async def _outcome_of(self, attempt: Attempt, log: AttemptLog) -> Outcome:
+        """What performing came to. A fault of the worker itself is a failure too: without an outcome the task run would
+        stay running for as long as this worker lives."""
+        try:
+            return await self._perform(attempt, log)
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.exception("the worker itself failed on an attempt")
+            return Failed(TaskError("worker_error", f"the worker itself failed: {type(error).__name__}"))
 
     async def _perform(self, attempt: Attempt, log: AttemptLog) -> Outcome:
         row, task = attempt.claimed.row, attempt.claimed.task
