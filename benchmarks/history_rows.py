@@ -3,7 +3,7 @@
 Each is a copy of a run that the system itself carried out, beside identity, workflow, state and times.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -29,10 +29,9 @@ class Filling(NamedTuple):
     trigger_id: str
 
 
-async def fill(connection: asyncpg.Connection, database: Database, filling: Filling, runs: int) -> None:
+async def fill(connection: asyncpg.Connection, filling: Filling, runs: int) -> None:
     """Writes ``runs`` finished runs with a task run and a decision of the ledger each, an attempt for one in a hundred
     and a chunk of a log for one in ten; newest statistics included."""
-    await _make_partitions(connection, database)
     for start in range(0, runs, COPIED_AT_ONCE):
         last = min(start + COPIED_AT_ONCE, runs) - 1
         for statement in _statements(await _columns(connection), filling, runs):
@@ -44,8 +43,8 @@ async def fill(connection: asyncpg.Connection, database: Database, filling: Fill
             await connection.execute(f"vacuum {table['tablename']}", timeout=_COMMAND_SECONDS)
 
 
-async def _make_partitions(connection: asyncpg.Connection, database: Database) -> None:
-    now = await connection.fetchval("select clock_timestamp()")
+async def make_partitions(database: Database, now: datetime) -> None:
+    """Those that a leader has made in so much time, however many runs there were."""
     weeks = [now - timedelta(weeks=back) for back in range(6)]
     for kind in OF_FINISHED:
         made = True
