@@ -211,28 +211,33 @@ class _Starting:
             raise Conflict(f"the workflow '{workflow.name}' is disabled", code="disabled")
         version = await self._engine.definitions.get(self._tx, workflow.version_id)
         _check_confirmation(version, command)
-        started_by = order.actor.principal
+        request = RunRequest(
+            run_id=order.run_id,
+            project_id=workflow.project_id,
+            version=version,
+            inputs=self._inputs(order, workflow, version),
+            started_by=order.actor.principal,
+            traceparent=order.traceparent,
+            priority=_priority(command),
+        )
+        return in_its_slot(request, self._now, self._engine.variables)
+
+    def _inputs(self, order: _Order, workflow: LiveWorkflow, version: Version) -> Mapping[str, Any]:
+        given, definitions = order.command.inputs, version.definition.inputs
+        if not given and not definitions:
+            return {}
         scope = {
             "vars": self._engine.variables,
             "run": run_scope(
                 run_id=order.run_id,
                 workflow=workflow.name,
-                started_by=started_by,
+                started_by=order.actor.principal,
                 scheduled_for=None,
                 created_at=self._now,
                 failed=False,
             ),
         }
-        request = RunRequest(
-            run_id=order.run_id,
-            project_id=workflow.project_id,
-            version=version,
-            inputs=resolve_inputs(version.definition.inputs, command.inputs, scope),
-            started_by=started_by,
-            traceparent=order.traceparent,
-            priority=_priority(command),
-        )
-        return in_its_slot(request, self._now, self._engine.variables)
+        return resolve_inputs(definitions, given, scope)
 
     async def _forget_refused(self, orders: Sequence[_Order], answers: Mapping[str, _Answer]) -> None:
         """A refused request leaves no key behind, so that it may be corrected and sent again."""
