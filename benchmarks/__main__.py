@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import schedules
+from benchmarks.embedded import embedded
 from benchmarks.measures import chain, fanout, latency, throughput
+from benchmarks.shell import shell
 
-MEASURES = {"throughput": (throughput, 10_000), "latency": (latency, 300), "chain": (chain, 40), "fanout": (fanout, 40)}
+MEASURES = {
+    "throughput": (throughput, 10_000),
+    "latency": (latency, 300),
+    "chain": (chain, 40),
+    "fanout": (fanout, 40),
+    "embedded": (embedded, 10_000),
+    "shell": (shell, 2_000),
+}
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 MAX_WAITING = 50_000
 """How many items may wait for one batcher; more are refused with `Unavailable`."""
 
+LONGEST_GATHERING = 0.005
+
 
 class Batcher(Generic[Item, Result]):
     """Gives items to ``work`` in batches of at most ``limit``, one batch at a time per lane, and each caller its own
@@ -23,6 +25,10 @@ class Batcher(Generic[Item, Result]):
     ``work`` itself raises, every item of the batch is tried alone, so that one that cannot be worked off fails nobody
     else; `Unavailable` goes to all of them at once, and to those that wait: behind a store that stands still they
     would wait as long again, one batch after the other.
+
+    With ``gathering``, what comes after a batch of several items has as long to gather as that batch took, at most
+    `LONGEST_GATHERING` seconds: a store that answers at once would otherwise get many small batches, each with the cost
+    of a transaction. An item that comes alone waits for nothing.
     """
 
     def __init__(
@@ -31,10 +37,12 @@ class Batcher(Generic[Item, Result]):
         *,
         limit: int,
         lanes: int = 1,
+        gathering: bool = False,
     ) -> None:
         self._work = work
         self._limit = limit
         self._lanes = lanes
+        self._gathering = gathering
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._active = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +68,12 @@ class Batcher(Generic[Item, Result]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                await self._work_off([self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))])
+                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                began = asyncio.get_running_loop().time()
+                await self._work_off(batch)
+                if self._gathering and len(batch) > 1 and len(self._waiting) < self._limit:
+                    took = asyncio.get_running_loop().time() - began
+                    await asyncio.sleep(min(took, LONGEST_GATHERING))
         finally:
             # At once, not when the task is seen to be done: an item that comes in between must start the next one.
             self._active -= 1

@@ -85,7 +85,7 @@ class RecordOutcomes:
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics
-        self._batcher: Batcher[Report, bool] = Batcher(self._record, limit=MAX_RECORDED)
+        self._batcher: Batcher[Report, bool] = Batcher(self._record, limit=MAX_RECORDED, gathering=True)
 
     async def execute(self, report: Report) -> bool:
         """Whether the outcome was recorded; raises `Unavailable`, and may then be repeated."""
