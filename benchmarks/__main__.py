@@ -9,6 +9,7 @@ from benchmarks.machine import machine
 from benchmarks.measure import Measure, run
 from benchmarks.measures import (
     chain,
+    embedded,
     fanout,
     floor,
     history,
@@ -17,6 +18,7 @@ from benchmarks.measures import (
     peers,
     requests,
     schedules,
+    shell,
     throughput,
 )
 from benchmarks.report import last_line
@@ -29,6 +31,8 @@ MEASURES: tuple[Measure, ...] = (
     fanout.MEASURE,
     requests.MEASURE,
     schedules.MEASURE,
+    embedded.MEASURE,
+    shell.MEASURE,
     history.MEASURE,
     floor.MEASURE,
     memory.MEASURE,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from scheduler_application import batching
-from scheduler_application.batching import BUSY_BATCH, Batcher
+from scheduler_application.batching import BUSY_BATCH, LONGEST_GATHERING, Batcher
 from scheduler_application.errors import Unavailable
 
 
@@ -129,21 +129,29 @@ async def test_more_than_may_wait_is_refused(work: Work, monkeypatch: pytest.Mon
 
 
 async def test_after_a_large_batch_the_next_one_may_gather(work: Work) -> None:
-    batcher = Batcher(work, limit=100, linger=0.2)
+    pauses: list[float] = []
+    over = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await over.wait()
+
+    batcher = Batcher(work, limit=100, gathering=True, sleep=pause)
     work.gate.set()
-    large = await submitted(batcher, *range(20, 20 + BUSY_BATCH))
-    await asyncio.gather(*large)
-    gathered = []
-    for number in range(3):  # One after the other, each in a turn of its own: without the pause each is a batch.
-        gathered += await submitted(batcher, number)
-        await asyncio.sleep(0)
-    await asyncio.gather(*gathered)
-    assert work.batches == [list(range(20, 20 + BUSY_BATCH)), [0, 1, 2]]
+    await asyncio.gather(*await submitted(batcher, *range(20, 20 + BUSY_BATCH)))
+    gathered = await submitted(batcher, 1, 2, 3)
+    over.set()
+    assert await asyncio.gather(*gathered) == [2, 4, 6]
+    assert work.batches == [list(range(20, 20 + BUSY_BATCH)), [1, 2, 3]]
+    assert 0 < pauses[0] <= LONGEST_GATHERING
 
 
 async def test_after_a_small_batch_nothing_waits(work: Work) -> None:
-    batcher = Batcher(work, limit=100, linger=3600)
+    async def never(_seconds: float) -> None:
+        raise AssertionError("an item that comes alone waits for nothing")
+
+    batcher = Batcher(work, limit=100, gathering=True, sleep=never)
     work.gate.set()
     for number in range(3):
-        await batcher.submit(number)
+        assert await batcher.submit(number) == number * 2
     assert work.batches == [[0], [1], [2]]

@@ -7,15 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from scheduler_application.errors import Unavailable
+from scheduler_application.pausing import Sleep
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BUSY_BATCH = 16
+BUSY_BATCH = 4
 """A batch of so many items says that more is coming just now."""
 
 MAX_WAITING = 50_000
 """How many items may wait for one batcher; more are refused with `Unavailable`."""
+
+LONGEST_GATHERING = 0.005
 
 
 class Batcher(Generic[Item, Result]):
@@ -27,7 +30,9 @@ class Batcher(Generic[Item, Result]):
     else; `Unavailable` goes to all of them at once, and to those that wait: behind a store that stands still they
     would wait as long again, one batch after the other.
 
-    After a batch of `BUSY_BATCH` items or more, the next one may gather for ``linger`` seconds.
+    With ``gathering``, what comes after a batch of `BUSY_BATCH` items or more has as long to gather as that batch took,
+    at most `LONGEST_GATHERING` seconds: a store that answers at once would otherwise get many small batches, each with
+    the cost of a transaction. An item that comes alone waits for nothing.
     """
 
     def __init__(
@@ -36,12 +41,14 @@ class Batcher(Generic[Item, Result]):
         *,
         limit: int,
         lanes: int = 1,
-        linger: float = 0.0,
+        gathering: bool = False,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._work = work
         self._limit = limit
         self._lanes = lanes
-        self._linger = linger
+        self._gathering = gathering
+        self._sleep = sleep
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._active = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,9 +75,11 @@ class Batcher(Generic[Item, Result]):
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                began = asyncio.get_running_loop().time()
                 await self._work_off(batch)
-                if self._linger and len(batch) >= BUSY_BATCH and len(self._waiting) < self._limit:
-                    await asyncio.sleep(self._linger)
+                if self._gathering and len(batch) >= BUSY_BATCH and len(self._waiting) < self._limit:
+                    took = asyncio.get_running_loop().time() - began
+                    await self._sleep(min(took, LONGEST_GATHERING))
         finally:
             # At once, not when the task is seen to be done: an item that comes in between must start the next one.
             self._active -= 1

@@ -35,9 +35,6 @@ from scheduler_domain.run.states import FINAL_TASK_STATES, TaskState
 MAX_RECORDED = 500
 """The most outcomes that one transaction records."""
 
-GATHERED_SECONDS = 0.008
-"""How long outcomes may gather for a commit where many come."""
-
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """An escaped NUL in JSON text, and not the six characters themselves, whose backslash is escaped."""
 
@@ -88,7 +85,7 @@ class RecordOutcomes:
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics
-        self._batcher: Batcher[Report, bool] = Batcher(self._record, limit=MAX_RECORDED, linger=GATHERED_SECONDS)
+        self._batcher: Batcher[Report, bool] = Batcher(self._record, limit=MAX_RECORDED, gathering=True)
 
     async def execute(self, report: Report) -> bool:
         """Whether the outcome was recorded; raises `Unavailable`, and may then be repeated."""

@@ -29,41 +29,60 @@ class Tail:
         return text.decode("utf-8", "replace").replace("\x00", "\ufffd").strip() or None
 
 
-async def pump(descriptor: int, stream: str, log: LogSink, tail: Tail) -> None:
-    """Forwards a pipe until its end. Holds one chunk in memory: while the log makes it wait, the pipe fills and the
-    task waits too.
+class _Reading:
+    """Forwards a pipe until its end, which resolves ``ended``. Holds one chunk in memory: while the log makes it wait,
+    the pipe fills and the task waits too. A process that prints nothing costs no task of the loop.
 
     A log that fails loses the rest of the stream, not the task: the pipe is still read to its end.
     """
-    failed = False
-    while True:
-        await _readable(descriptor)
-        data = os.read(descriptor, CHUNK_BYTES)
-        if not data:
-            return
-        tail.add(data)
-        if failed:
-            continue
+
+    def __init__(self, descriptor: int, stream: str, log: LogSink, tail: Tail) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = descriptor
+        self._stream = stream
+        self._log = log
+        self._tail = tail
+        self._failed = False
+        self._writing: asyncio.Task[None] | None = None
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(descriptor, self._take)
+
+    def hurry(self) -> None:
+        """Takes what is there without waiting to be told."""
+        if self._writing is None and not self.ended.done():
+            self._take()
+
+    async def close(self) -> None:
+        if not self.ended.done():
+            self._loop.remove_reader(self._descriptor)
+            self.ended.cancel()
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait({self._writing})
+
+    def _take(self) -> None:
         try:
-            await log.write(stream, data)
+            data = os.read(self._descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._descriptor)
+            self.ended.set_result(None)
+            return
+        self._tail.add(data)
+        if not self._failed:
+            self._loop.remove_reader(self._descriptor)
+            self._writing = self._loop.create_task(self._write(data))
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._log.write(self._stream, data)
         except Exception:  # noqa: BLE001 - whatever the log's fault is, the task goes on
-            failed = True
-            _log.exception("the log does not take the task's %s; the rest of it is dropped", stream)
-
-
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(descriptor, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
+            self._failed = True
+            _log.exception("the log does not take the task's %s; the rest of it is dropped", self._stream)
+        self._writing = None
+        if not self.ended.done():
+            self._loop.add_reader(self._descriptor, self._take)
 
 
 class Pipes:
@@ -72,7 +91,7 @@ class Pipes:
     def __init__(self) -> None:
         self.stderr_tail = Tail()
         self._reading: list[int] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self._readings: list[_Reading] = []
         self.writing: list[int] = []
         for _ in range(2):
             reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -84,21 +103,19 @@ class Pipes:
         """Call when the process has its ends; they are closed here, so that the pipes end with the process."""
         self._close_writing()
         out, err = self._reading
-        loop = asyncio.get_running_loop()
-        self._pumps = [
-            loop.create_task(pump(out, "stdout", log, Tail())),
-            loop.create_task(pump(err, "stderr", log, self.stderr_tail)),
-        ]
+        self._readings = [_Reading(out, "stdout", log, Tail()), _Reading(err, "stderr", log, self.stderr_tail)]
 
     async def drain(self, seconds: float) -> None:
         """Waits until all that is in the pipes has reached the log, at most ``seconds``: something outside the tree
         may hold them open."""
-        await asyncio.wait(self._pumps, timeout=seconds)
+        for reading in self._readings:
+            reading.hurry()
+        if left := [reading.ended for reading in self._readings if not reading.ended.done()]:
+            await asyncio.wait(left, timeout=seconds)
 
     async def close(self) -> None:
-        for task in self._pumps:
-            task.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for reading in self._readings:
+            await reading.close()
         self._close_writing()
         while self._reading:
             os.close(self._reading.pop())

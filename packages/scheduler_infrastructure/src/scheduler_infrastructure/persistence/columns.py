@@ -1,6 +1,7 @@
 """Column types that behave alike on both dialects: ids and JSON are text in Python, instants are aware and in UTC."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Text
@@ -46,7 +47,13 @@ class Instant(TypeDecorator[datetime]):
 
 def instant_to_text(moment: datetime) -> str:
     """``2026-03-29T01:00:00.000000Z``: fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _text_in_utc(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+
+
+@lru_cache(maxsize=256)
+def _text_in_utc(moment: datetime) -> str:
+    """Kept, as the rows of a transaction share their instants. (In other zones two instants can compare equal.)"""
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def instant_from_text(text: str) -> datetime:

@@ -6,30 +6,24 @@ connection: a transaction there begins with ``BEGIN IMMEDIATE``, so read-then-up
 """
 
 import asyncio
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
-from sqlalchemy import Executable, Table, create_engine
+from sqlalchemy import Executable, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection as CoreConnection
-from sqlalchemy.engine import Engine, RowMapping
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.engine import RowMapping
 
 from scheduler_application.ports.time import Clock
-from scheduler_infrastructure.persistence.columns import (
-    instant_from_text,
-    instant_to_text,
-)
+from scheduler_infrastructure.persistence.columns import instant_to_text
+from scheduler_infrastructure.persistence.sqlite_thread import SqliteThread
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -265,12 +259,12 @@ class SqliteDatabase(Database):
         self._clock = clock
         self._turn = asyncio.Lock()
         self._reading_turn = asyncio.Lock()
-        self._writer: _SqliteThread | None = None
-        self._reader: _SqliteThread | None = None
+        self._writer: SqliteThread | None = None
+        self._reader: SqliteThread | None = None
 
     async def open(self) -> None:
-        self._writer = await _SqliteThread.start("orrery-sqlite-write", self._path, self._clock)
-        self._reader = await _SqliteThread.start("orrery-sqlite-read", self._path, self._clock)
+        self._writer = await SqliteThread.start("orrery-sqlite-write", self._path, self._clock)
+        self._reader = await SqliteThread.start("orrery-sqlite-read", self._path, self._clock)
 
     async def close(self) -> None:
         for thread in (self._reader, self._writer):
@@ -282,10 +276,11 @@ class SqliteDatabase(Database):
     async def transaction(self) -> AsyncIterator[Connection]:
         writer = self._opened(self._writer)
         async with self._turn:
+            connection = _SqliteWriting(writer)
             try:
-                await writer.execute("begin immediate")
-                yield _SqliteConnection(writer)
-                await writer.execute("commit")
+                yield connection
+                if connection.begun:
+                    await writer.execute("commit")
             except BaseException:
                 # Whatever was cut short, the writing connection, which all share, must not stay inside a transaction.
                 await asyncio.shield(writer.roll_back())
@@ -301,119 +296,47 @@ class SqliteDatabase(Database):
         return 0.0
 
     @staticmethod
-    def _opened(thread: "_SqliteThread | None") -> "_SqliteThread":
+    def _opened(thread: "SqliteThread | None") -> "SqliteThread":
         if thread is None:
             raise RuntimeError("the database is not open")
         return thread
 
 
-class _SqliteThread:
-    """One connection and the one thread that uses it. A call costs one hop, however many rows it moves."""
-
-    def __init__(self, name: str) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._connection: sqlite3.Connection
-        self._core: CoreConnection
-        self._engine: Engine
-
-    @classmethod
-    async def start(cls, name: str, path: Path, clock: Clock) -> "_SqliteThread":
-        thread = cls(name)
-        await thread.call(partial(thread._connect, path, clock))
-        return thread
-
-    def call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Done in the order of the calls, also where the caller goes away meanwhile."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    async def execute(self, sql: str) -> None:
-        await self.call(lambda: self._connection.execute(sql))
-
-    def roll_back(self) -> "asyncio.Future[None]":
-        """Ends the open transaction, if there is one: some failures (a full disk, say) have ended it already."""
-
-        def roll_back() -> None:
-            if self._connection.in_transaction:
-                self._connection.execute("rollback")
-
-        return self.call(roll_back)
-
-    async def stop(self) -> None:
-        await self.call(self._disconnect)
-        self._threads.shutdown(wait=False)
-
-    def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Row]:
-        cursor = self._connection.execute(sql, arguments)
-        if cursor.description is None:
-            return []
-        names = [column[0] for column in cursor.description]
-        moments = [name for name in names if name.endswith(("_at", "_until"))]
-        rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
-        for row in rows:
-            for name in moments:
-                if row[name] is not None:
-                    row[name] = instant_from_text(row[name])
-        return rows
-
-    def rows(self, core: Executable) -> Sequence[RowMapping]:
-        return self._core.execute(core).mappings().all()
-
-    def run(self, core: Executable) -> int:
-        return self._core.execute(core).rowcount
-
-    def _connect(self, path: Path, clock: Clock) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-        for pragma in (
-            "journal_mode=wal",
-            "synchronous=full",
-            "foreign_keys=on",
-            "busy_timeout=5000",
-        ):
-            self._connection.execute(f"pragma {pragma}")
-        self._connection.create_function("clock_timestamp", 0, lambda: instant_to_text(clock.now()))
-        self._connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
-        self._connection.create_function(
-            "later",
-            1,
-            lambda seconds: instant_to_text(clock.now() + timedelta(seconds=seconds)),
-        )
-        self._engine = create_engine(
-            "sqlite://",
-            creator=lambda: self._connection,
-            poolclass=StaticPool,
-            isolation_level="AUTOCOMMIT",
-        )
-        self._core = self._engine.connect()
-
-    def _disconnect(self) -> None:
-        self._core.close()
-        self._engine.dispose()
-        self._connection.close()
-
-
 class _SqliteConnection(Connection):
     dialect = "sqlite"
 
-    def __init__(self, thread: _SqliteThread) -> None:
+    def __init__(self, thread: SqliteThread) -> None:
         self._thread = thread
 
     async def fetch(self, statement: Statement, *arguments: Any) -> Sequence[Row]:
-        return await self._thread.call(
-            partial(
-                self._thread.fetch,
-                _numbered(statement.sqlite),
-                [_sqlite_value(value) for value in arguments],
-            )
-        )
+        values = [_sqlite_value(value) for value in arguments]
+        return await self._call(partial(self._thread.fetch, _numbered(statement.sqlite), values))
 
     async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
         return await self.fetch(statement, list(rows), *more) if rows else ()
 
     async def rows(self, core: Executable) -> Sequence[RowMapping]:
-        return await self._thread.call(partial(self._thread.rows, core))
+        return await self._call(partial(self._thread.rows, core))
 
     async def run(self, core: Executable) -> int:
-        return await self._thread.call(partial(self._thread.run, core))
+        return await self._call(partial(self._thread.run, core))
+
+    def _call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return self._thread.call(work)
+
+
+class _SqliteWriting(_SqliteConnection):
+    """A transaction: it begins on the way to its first statement, which saves each a change of threads."""
+
+    def __init__(self, thread: SqliteThread) -> None:
+        super().__init__(thread)
+        self.begun = False
+
+    def _call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        if self.begun:
+            return self._thread.call(work)
+        self.begun = True
+        return self._thread.call(partial(self._thread.begin_with, work))
 
 
 _numbered_texts: dict[str, str] = {}
@@ -427,11 +350,16 @@ def _numbered(sql: str) -> str:
     return known
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _sqlite_value(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, datetime):
         return instant_to_text(value)
     if isinstance(value, (list, tuple)):
-        return msgspec.json.encode([_sqlite_value(item) for item in value]).decode()
+        return msgspec.json.encode([item if type(item) in _PLAIN else _sqlite_value(item) for item in value]).decode()
     return value
 
 
