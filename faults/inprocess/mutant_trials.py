@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from faults.inprocess.trial import Verdict, tried
+from faults.inprocess.trial import Verdict, be_quiet, tried
 from faults.mutants import Protection, without
 from faults.seams import Injection, Kind
 from scheduler_infrastructure.persistence.schema import migrate
@@ -77,6 +77,7 @@ async def _tried(server_url: str, folder: Path, scenario: Scenario) -> Verdict:
 
 def compare_all() -> list[Comparison]:
     """Every mutant, on a server that is started for it."""
+    be_quiet()
     with PrivatePostgres() as server, tempfile.TemporaryDirectory() as folder:
         return asyncio.run(compared_on(server.url, Path(folder), tuple(Protection)))
 

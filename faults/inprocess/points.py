@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
-from faults.inprocess.trial import tried
+from faults.inprocess.trial import be_quiet, tried
 from faults.seam_table import BY_NAME, SEAMS
 from faults.seams import Injection, Kind
 from tests.support.private_servers import PrivatePostgres
@@ -33,7 +31,7 @@ def try_all_points(seed: int) -> list[Result]:
     """On a server that is started for it; progress goes to standard error."""
     order = list(POINTS)
     random.Random(f"points {seed}").shuffle(order)
-    structlog.configure(processors=[_dropped])
+    be_quiet()
     results = []
     with PrivatePostgres() as server, migrated_postgres(server.url) as url:
         for number, injection in enumerate(order, 1):
@@ -66,8 +64,3 @@ def json_line(results: Sequence[Result], seed: int) -> str:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-
-
-def _dropped(*_: object) -> dict[str, object]:
-    """What services log while they are broken on purpose is not looked at."""
-    raise structlog.DropEvent

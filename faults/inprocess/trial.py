@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+import structlog
+
 from faults.inprocess.accounts import faults_found
 from faults.inprocess.processes import Installation, NeverSo, Process
 from faults.inprocess.stories import STORIES, Client
@@ -46,6 +48,15 @@ async def tried(story: str, url: str, folder: Path, injections: Sequence[Injecti
                 await process.leave()
         wrong += await faults_found(client)
         return Verdict(wrong, board.done, site.deaths, dict(board.reached))
+
+
+def be_quiet() -> None:
+    """From now on what services log, while they are broken on purpose, is not written."""
+    structlog.configure(processors=[_dropped])
+
+
+def _dropped(*_: object) -> dict[str, object]:
+    raise structlog.DropEvent
 
 
 def _die() -> NoReturn:
