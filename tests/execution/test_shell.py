@@ -203,33 +203,3 @@ async def test_many_scripts_run_at_once(shell: ShellExecutor, tmp_path: Path) ->
     scripts = [f'echo {number} > "$ORRERY_OUTPUT"' for number in range(60)]
     outcomes = await asyncio.gather(*(run(shell, tmp_path, script) for script in scripts))
     assert [outcome for outcome, _ in outcomes] == [Succeeded(number) for number in range(60)]
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "true",
-        "echo x > note; mkdir deep",
-        'echo x > "$ORRERY_ARTIFACTS/kept"',
-        "echo 1 > $ORRERY_OUTPUT",
-        "chmod 500 .",
-        "rm .orrery-script; ln -s /etc/hostname .orrery-script",
-        "ln .orrery-script ../other-name",
-        "rm -rf .orrery-artifacts",
-        'cd ..; rm -rf "$HOME"',
-    ],
-)
-async def test_a_script_finds_nothing_of_the_one_before_it(shell: ShellExecutor, tmp_path: Path, script: str) -> None:
-    for _ in range(2):
-        await run(shell, tmp_path, script)
-        outcome, log = await run(shell, tmp_path, 'ls -A; ls -A "$ORRERY_ARTIFACTS"; stat -c %a .')
-        assert outcome == Succeeded()
-        assert log.text().split() == [".orrery-artifacts", ".orrery-script", "700"]
-
-
-async def test_a_folder_that_a_script_left_as_it_was_serves_the_next(shell: ShellExecutor, tmp_path: Path) -> None:
-    folders = [(await run(shell, tmp_path, "pwd"))[1].text() for _ in range(3)]
-    assert len(set(folders)) == 1
-    await shell.close()
-    assert list(tmp_path.iterdir()) == []
-    await shell.open()

@@ -6,7 +6,6 @@ list.
 
 import asyncio
 import os
-from dataclasses import dataclass
 
 import msgspec
 
@@ -14,7 +13,6 @@ from scheduler_application.ports.execution import ExecutionRequest, LogSink
 from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.execution.failures import failed, invalid_settings, killed, supervisor_lost, survived
 from scheduler_infrastructure.execution.output import InvalidOutput
-from scheduler_infrastructure.execution.shelf import Shelf
 from scheduler_infrastructure.execution.stopping import stop_reason, stopped_outcome, watching
 from scheduler_infrastructure.execution.streams import Pipes
 from scheduler_infrastructure.execution.supervision.keeper_link import ExitReport, SupervisedProcess, finished
@@ -31,28 +29,18 @@ class ShellSettings(msgspec.Struct, forbid_unknown_fields=True):
     script: str
 
 
-@dataclass(slots=True)
-class _Used:
-    """A lent folder; while something of the tree may live, nobody else may have it."""
-
-    surroundings: Surroundings
-    tree_is_gone: bool = False
-
-
 class ShellExecutor:
     name = "shell"
 
     def __init__(self, supervisor: Supervisor, *, interpreter: str = "/bin/sh") -> None:
         self._supervisor = supervisor
         self._interpreter = interpreter
-        self._shelf = Shelf()
 
     async def open(self) -> None:
         await self._supervisor.open()
 
     async def close(self) -> None:
         await self._supervisor.close()
-        self._shelf.clear()
 
     async def execute(self, request: ExecutionRequest, log: LogSink) -> Outcome:
         try:
@@ -61,30 +49,25 @@ class ShellExecutor:
             return invalid_settings(error)
         if request.stop.is_set():
             return stopped_outcome(request, stop_reason(request))
+        surroundings = Surroundings(request.work_folder)
         try:
-            surroundings = self._shelf.take(request.work_folder, settings.script.encode())
+            surroundings.make()
+            _write_script(surroundings, settings.script)
         except (OSError, UnicodeEncodeError) as error:
             return failed("spawn_error", f"the work folder cannot be used: {error}")
         pipes = Pipes()
-        used = _Used(surroundings)
         try:
-            return await self._run(request, used, pipes, log)
+            return await self._run(request, surroundings, pipes, log)
         finally:
             await pipes.close()
-            if used.tree_is_gone:
-                self._shelf.keep(surroundings, request.work_folder)
-            else:
-                self._shelf.drop(surroundings, request.work_folder)
 
-    async def _run(self, request: ExecutionRequest, used: _Used, pipes: Pipes, log: LogSink) -> Outcome:
-        surroundings = used.surroundings
+    async def _run(self, request: ExecutionRequest, surroundings: Surroundings, pipes: Pipes, log: LogSink) -> Outcome:
         argv = [self._interpreter, "-e", surroundings.script]
         environment = surroundings.environment(request)
         process = await self._supervisor.start(argv, environment, surroundings.folder, pipes.writing)
         pipes.connect(log)
         reasons: list[str] = []
         report = await _until_ended(process, request, reasons)
-        used.tree_is_gone = report.status is not None
         await pipes.drain(_DRAIN_SECONDS_WHEN_STOPPED if reasons else _DRAIN_SECONDS)
         if reasons:
             return stopped_outcome(request, reasons[0])
@@ -105,6 +88,12 @@ async def _until_ended(process: SupervisedProcess, request: ExecutionRequest, re
         process.end(0)
         await finished(process.ended)
         raise
+
+
+def _write_script(surroundings: Surroundings, script: str) -> None:
+    descriptor = os.open(surroundings.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(script.encode())
 
 
 def _outcome(report: ExitReport, surroundings: Surroundings, stderr: str | None) -> Outcome:
