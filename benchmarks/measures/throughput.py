@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from uuid import uuid4
 
 from benchmarks import per_task
 from benchmarks.functions import write_functions
@@ -17,9 +16,6 @@ from benchmarks.workflows import noop, workflow
 BATCH = 100
 CLIENTS = 4
 WARM_UP = 200
-ATTEMPTS = 10
-ASKS_LATER = (409, 429, 503)
-"""A repetition meets 409 while the first call is still under way."""
 
 
 async def throughput(tasks: int, *, profile: Path | None = None, explained: bool = True) -> Figures:
@@ -43,18 +39,12 @@ async def throughput(tasks: int, *, profile: Path | None = None, explained: bool
 
 async def _timed(stack: Stack, tasks: int) -> Figures:
     began = time.time()
-    refused = await enter(stack, tasks)
+    await enter(stack, tasks)
     entered = time.time() - began
     await stack.finished(WARM_UP + tasks)
     last = await stack.database.fetchval("select extract(epoch from max(finished_at))::float8 from runs")
     seconds = last - began
-    return {
-        "tasks": tasks,
-        "seconds": seconds,
-        "per_second": tasks / seconds,
-        "entered_seconds": entered,
-        "refused_calls": refused,
-    }
+    return {"tasks": tasks, "seconds": seconds, "per_second": tasks / seconds, "entered_seconds": entered}
 
 
 async def _explained(stack: Stack, tasks: int) -> Figures:
@@ -70,31 +60,18 @@ async def _explained(stack: Stack, tasks: int) -> Figures:
     return found | per_task.per_task(before, await per_task.observe(stack, parts, spent), tasks)
 
 
-async def enter(stack: Stack, tasks: int) -> int:
-    """Starts ``tasks`` runs of the workflow ``noop`` in calls of 100, four clients at once.
-
-    Clients do what the API asks of them: a call that was refused for a while is sent again later under the same key.
-    Returns how often that happened; raises where one call was refused too often.
-    """
+async def enter(stack: Stack, tasks: int) -> None:
+    """Starts ``tasks`` runs of the workflow ``noop`` in calls of 100, four clients at once."""
     waiting = list(range(0, tasks, BATCH))
-    refused = 0
 
     async def client() -> None:
-        nonlocal refused
         while waiting:
             first = waiting.pop()
-            body = {"items": [{"workflow": "noop"}] * min(BATCH, tasks - first)}
-            headers = {"Idempotency-Key": str(uuid4())}
-            for _ in range(ATTEMPTS):
-                answer = await stack.http.post("/runs:batch", json=body, headers=headers)
-                if answer.status_code not in ASKS_LATER:
-                    break
-                refused += 1
-                await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
+            items = [{"workflow": "noop"}] * min(BATCH, tasks - first)
+            answer = await stack.http.post("/runs:batch", json={"items": items})
             answer.raise_for_status()
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return refused
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

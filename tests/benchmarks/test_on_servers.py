@@ -18,10 +18,6 @@ def no_control(*_: str) -> None:
     """A broker of its own needs no virtual host of its own."""
 
 
-pytestmark = pytest.mark.timeout(300)
-"""Each starts three processes and two or three hundred tasks; a machine that others work on takes its time."""
-
-
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[Servers]:
     with services.private(services.POSTGRES) as postgres, services.private(services.RABBITMQ) as rabbitmq:
