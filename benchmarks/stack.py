@@ -30,6 +30,10 @@ STOP_SECONDS = 20.0
 CODE = Path(__file__).parent / "code"
 
 
+_ANY_OPEN = "select exists (select from task_runs where state in ('ready', 'queued'))"
+_FINISHED = "select count(*) from runs where finished_at is not null"
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """What a benchmark talks to: the API, and the database behind it for exact times."""
@@ -56,12 +60,12 @@ class Stack:
     async def finished(self, runs: int, *, within: float = 120) -> None:
         """Returns when ``runs`` runs are final; raises `TimeoutError` where that takes more than ``within`` seconds.
 
-        Counting costs the database more the more there are, so it looks seldom at many: ask the rows for times.
+        Counting costs the database more the more there are, so it counts when nothing is open any more: ask the rows
+        for times.
         """
-        pause = 0.05 if runs < 1_000 else 0.25
         async with asyncio.timeout(within):
-            while await self.database.fetchval("select count(*) from runs where finished_at is not null") < runs:
-                await asyncio.sleep(pause)
+            while await self.database.fetchval(_ANY_OPEN) or await self.database.fetchval(_FINISHED) < runs:
+                await asyncio.sleep(0.05)
 
     def begin_profile(self) -> None:
         """For a stack with ``profiles``."""

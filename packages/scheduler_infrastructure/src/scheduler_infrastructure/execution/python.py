@@ -44,7 +44,7 @@ class PythonExecutor:
         *,
         interpreter: str | None = None,
         max_children: int = 8,
-        recycle_after: int = 1000,
+        recycle_after: int = 10_000,
         idle_seconds: float = 300.0,
     ) -> None:
         self._supervisor = supervisor
