@@ -4,9 +4,8 @@ It is started as a script, by whatever interpreter the tasks use, so it needs on
 nothing of ours. Frames are four bytes of length and JSON. A call is ``{"call", "args", "env", "folder"}``, and ``env``
 names the output file and the folder of artifacts; the answer is ``{"kind", …}``: ``ok`` (``output``, or ``written``
 when the task wrote the output file), ``exception``, ``import_error``, ``invalid_output``, ``exit`` (``message``,
-``detail``, ``exit_code``), or ``stale`` (the source has changed since it was imported; nothing was called). ``slow``
-says that the function took longer than handing it over; ``doubt`` why this process should not be used again, where
-there is a reason.
+``detail``, ``exit_code``), or ``stale`` (the source has changed since it was imported; nothing was called). ``doubt``
+says why this process should not be used again, where there is a reason.
 
 What is done around every call is what an empty function costs, so it is counted in microseconds: variables stay from
 call to call where they are the same, and a folder in which nothing was made is not listed.
@@ -28,7 +27,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +35,6 @@ _DESCRIPTOR = 3
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_OUTPUT = 64 * 1024
 _MAX_GROWTH_KIB = 256 * 1024
-_QUICK_SECONDS = 0.0003
 _CHUNK = 64 * 1024
 _ANY_CHANGE = 0xFC0
 """What a watch on a folder notices: names made, removed or moved in it, and the folder itself moved or removed."""
@@ -353,12 +350,10 @@ class Child:
             function = _resolve(call["call"])
             self._source.note_imports()
             self._variables.imported()
-            began = time.monotonic()
             value = _run(function, call["args"], self._innocence)
-            slow = ',"slow":true' if time.monotonic() - began > _QUICK_SECONDS else ""
             if value is None and self._folder.touched() and os.path.exists(output):
-                return '"kind":"ok","written":true' + slow
-            return '"kind":"ok","output":' + _encoded(value) + slow
+                return '"kind":"ok","written":true'
+            return '"kind":"ok","output":' + _encoded(value)
         except Refused as refused:
             return _encode(refused.answer)[1:-1]
         except (OSError, ValueError) as error:

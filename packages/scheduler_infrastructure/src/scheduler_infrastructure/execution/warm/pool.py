@@ -12,8 +12,6 @@ _MAX_STARTING = 2
 _PATIENCE = 1.0
 """Seconds that a call waits before a busy child of another key is ended in its favour."""
 _SWEEP_SECONDS = 30.0
-_HOLD_SECONDS = 0.01
-"""How long a call waits for a busy child at most while another is idle, see `WarmPool.take`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,24 +42,14 @@ class WarmPool:
         self._starting: Counter[WarmKey] = Counter()
         self._starts: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
-        self._hold: asyncio.TimerHandle | None = None
-        self._busy: set[WarmChild] = set()
         self._closed = False
 
     def take(self, key: WarmKey) -> WarmChild | None:
-        """An idle child, if there is one and the call is not better off without it.
-
-        A quick call takes a child less time than the worker needs to hand it over, so one child keeps up with the
-        worker; through many of them each call costs twice as much, out of cold caches. So while one has just begun a
-        call, other calls of the same kind wait for it, in `wait`.
-        """
+        """An idle child, if there is one."""
         idle = self._idle.get(key)
         while idle:
-            if self._busy and idle[-1].was_quick and self._one_has_begun(key):
-                return None
             child = idle.pop()
             if child.usable:
-                self._begin(child)
                 return child
         return None
 
@@ -71,35 +59,28 @@ class WarmPool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[WarmChild | None] = loop.create_future()
         self._waiters.append(Waiter(key, future, loop.time()))
-        if self._idle.get(key):
-            self._plan_hold(_HOLD_SECONDS)
-        else:
-            self._grow()
+        self._grow()
         return future
 
     def give(self, child: WarmChild) -> None:
         """Takes a child back after a call that left no doubt."""
-        self._busy.discard(child)
         if not child.usable:
             return
         if self._closed or child.calls >= self._recycle_after or self._someone_lost_patience(child.key):
             child.end(0)
-        elif self._waiters and self._busy and child.was_quick and self._one_has_begun(child.key):
-            self._rest(child)
-            self._plan_hold(_HOLD_SECONDS)
         elif (waiter := self._next_waiter(child.key)) is not None:
-            self._begin(child)
             waiter.child.set_result(child)
         else:
-            self._rest(child)
+            child.idle_since = asyncio.get_running_loop().time()
+            self._idle.setdefault(child.key, []).append(child)
+            self._grow()
+            self._plan_sweep()
 
     async def close(self) -> None:
         """Ends every child and waits for its end."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
-        if self._hold is not None:
-            self._hold.cancel()
         for waiter in self._waiters:
             if not waiter.child.done():
                 waiter.child.set_result(None)
@@ -110,41 +91,6 @@ class WarmPool:
             child.end(0)
         for child in children:
             await finished(child.process.ended)
-
-    def _begin(self, child: WarmChild) -> None:
-        self._busy.add(child)
-        child.began = asyncio.get_running_loop().time()
-
-    def _rest(self, child: WarmChild) -> None:
-        child.idle_since = asyncio.get_running_loop().time()
-        self._idle.setdefault(child.key, []).append(child)
-        self._grow()
-        self._plan_sweep()
-
-    def _one_has_begun(self, key: WarmKey) -> bool:
-        since = asyncio.get_running_loop().time() - _HOLD_SECONDS
-        return any(child.began > since and child.key == key for child in self._busy)
-
-    def _plan_hold(self, seconds: float) -> None:
-        if self._hold is None:
-            self._hold = asyncio.get_running_loop().call_later(seconds, self._end_hold)
-
-    def _end_hold(self) -> None:
-        """Those who have waited long enough for a quick call get the idle children."""
-        self._hold = None
-        now = asyncio.get_running_loop().time()
-        for waiter in list(self._waiters):
-            idle = self._idle.get(waiter.key)
-            if not idle or waiter.child.done():
-                continue
-            if now - waiter.since < _HOLD_SECONDS:
-                self._plan_hold(waiter.since + _HOLD_SECONDS - now)
-                return
-            child = idle.pop()
-            if child.usable:
-                self._waiters.remove(waiter)
-                self._begin(child)
-                waiter.child.set_result(child)
 
     def _next_waiter(self, key: WarmKey) -> Waiter | None:
         for waiter in self._waiters:
@@ -169,8 +115,6 @@ class WarmPool:
             return
         wanted = Counter(waiter.key for waiter in self._waiters if not waiter.child.done())
         for key, count in wanted.items():
-            if self._idle.get(key):
-                continue  # They wait for a quick call to end.
             while self._starting[key] < min(count, _MAX_STARTING) and not self._closed:
                 if not self._room() and not self._evict():
                     return
@@ -208,7 +152,6 @@ class WarmPool:
 
     def _forget(self, child: WarmChild) -> None:
         self._living.discard(child)
-        self._busy.discard(child)
         idle = self._idle.get(child.key, [])
         if child in idle:
             idle.remove(child)

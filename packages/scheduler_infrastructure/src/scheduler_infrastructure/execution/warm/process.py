@@ -56,7 +56,6 @@ class Answer(msgspec.Struct):
     message: str = ""
     detail: str | None = None
     exit_code: int | None = None
-    slow: bool = False
 
 
 _decode = msgspec.json.Decoder(Answer).decode
@@ -154,8 +153,6 @@ class WarmChild:
     def __init__(self, key: WarmKey, connection: socket.socket) -> None:
         self.key = key
         self.calls = 0
-        self.began = 0.0
-        self.was_quick = False
         self.idle_since = 0.0
         self.log = CallLog()
         self.surroundings: Surroundings | None = None
@@ -247,9 +244,7 @@ class WarmChild:
         if answer is None or answer.done():
             return
         try:
-            decoded = _decode(body)
-            self.was_quick = not decoded.slow
-            answer.set_result(decoded)
+            answer.set_result(_decode(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             text = f"the result cannot be kept: {type(error).__name__}: {error}"
             answer.set_result(Answer("invalid_output", doubt="its answer cannot be read", message=text))
