@@ -72,7 +72,7 @@ async def _measured_loop(loop: Loop, tasks: int) -> Figures:
         **servers,
         "python": spent[GENERATOR],
         "cpu_us_per_task": total,
-        "per_second_if_all_cores_did_only_this": (os.cpu_count() or 1) * 1e6 / total,
+        "per_second_if_all_cores_did_only_this": ratio((os.cpu_count() or 1) * 1e6, total),
         "whole_machine": spent[MACHINE],
     }
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from scheduler_application.errors import Unavailable
-from scheduler_application.pausing import Sleep
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,7 +41,7 @@ class Batcher(Generic[Item, Result]):
         limit: int,
         lanes: int = 1,
         gathering: bool = False,
-        sleep: Sleep = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._work = work
         self._limit = limit
