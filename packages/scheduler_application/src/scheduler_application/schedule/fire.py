@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from scheduler_application.errors import ApplicationError
+from scheduler_application.errors import ApplicationError, Unavailable
 from scheduler_application.leading import Leadership
 from scheduler_application.ports.calendars import Calendars
 from scheduler_application.ports.observing import Metrics, Tracer
@@ -128,6 +128,8 @@ class FireDueSchedules:
             try:
                 # One that has a million due times to catch up with leaves room for those that have one.
                 due = await decider.decide(trigger, max(1, room // (len(found) - place)))
+            except Unavailable:
+                raise  # It is the store that is at fault, not the row.
             except (ApplicationError, DomainError, ValueError, OverflowError, KeyError, TypeError) as error:
                 # One row that cannot be evaluated must not stop the others: it is put aside with the reason.
                 await _put_aside(runs, trigger, error)

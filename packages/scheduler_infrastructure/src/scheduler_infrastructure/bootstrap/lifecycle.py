@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from scheduler_application.errors import ApplicationError
 from scheduler_application.masking import Masking
 from scheduler_application.ports.messaging import DependencyProbe
+from scheduler_infrastructure.bootstrap.clock_keeper import ClockKeeper
 from scheduler_infrastructure.bootstrap.containers import Application, make_application
 from scheduler_infrastructure.bootstrap.readiness import Part, Readiness
 from scheduler_infrastructure.bootstrap.settings import Settings
@@ -16,8 +16,6 @@ from scheduler_infrastructure.clock import StoreClock
 from scheduler_infrastructure.persistence.schema import check_schema
 from scheduler_infrastructure.persistence.schema import migrate as migrate_schema
 from scheduler_infrastructure.telemetry.logging import configure_logging
-
-CLOCK_EVERY_SECONDS = 2.0
 
 
 async def migrate(settings: Settings) -> str:
@@ -51,9 +49,10 @@ async def open_process(settings: Settings, service: str) -> AsyncIterator[Applic
         stack.push_async_callback(application.adapters.tracer().close)
         clock = application.gateways.clock()
         if isinstance(clock, StoreClock):
-            await _set_clock(application, clock)
-            keeper = asyncio.create_task(_keep_clock(application, clock), name="store clock")
-            stack.callback(keeper.cancel)
+            keeper = _clock_keeper(application, clock)
+            await keeper.look()
+            keeping = asyncio.create_task(keeper.keep(), name="store clock")
+            stack.callback(keeping.cancel)
         yield application
 
 
@@ -93,16 +92,6 @@ def _parts(application: Application) -> list[Part]:
     return parts
 
 
-async def _keep_clock(application: Application, clock: StoreClock) -> None:
-    while True:
-        await asyncio.sleep(CLOCK_EVERY_SECONDS)
-        await _set_clock(application, clock)
-
-
-async def _set_clock(application: Application, clock: StoreClock) -> None:
-    """While the store is away the last offset stands: two clocks do not part by much meanwhile."""
+def _clock_keeper(application: Application, clock: StoreClock) -> ClockKeeper:
     guard, database = application.adapters.guard(), application.gateways.database()
-    try:
-        clock.set_offset(await guard.run(database.clock_offset))
-    except ApplicationError:
-        return
+    return ClockKeeper(lambda: guard.run(database.clock_offset), clock, application.adapters.metrics())

@@ -105,6 +105,11 @@ class PrometheusMetrics:
             ["kind"],
             registry=registry,
         )
+        self._clock_steps = Counter(
+            "orrery_clock_steps",
+            "Steps of the database's clock of more than 5 s. Any: a clock that is set back holds up every schedule.",
+            registry=registry,
+        )
         self._hints = Counter(
             "orrery_hints_published",
             "Hints handed to the broker. Failures cost latency, not runs: the sweep publishes them again.",
@@ -169,6 +174,9 @@ class PrometheusMetrics:
 
     def put_aside(self, kind: str, count: int) -> None:
         self._put_aside.labels(kind).inc(max(0, count))
+
+    def clock_stepped(self) -> None:
+        self._clock_steps.inc()
 
     def published(self, hints: int, failed: bool) -> None:
         self._hints.labels("failed" if failed else "confirmed").inc(max(0, hints))
