@@ -284,7 +284,8 @@ class Process:
             await delivery.come_again()
 
     async def leave(self) -> None:
-        """Ends as after SIGTERM; returns when it has, or has died on the way."""
+        """Ends as after SIGTERM; returns when it has, or has died on the way. What stands still goes on first."""
+        self.thaw()
         self.stop.set()
         waiting = asyncio.gather(*self._tasks, return_exceptions=True)
         while not waiting.done():

@@ -301,5 +301,8 @@ STORIES: Mapping[str, Story] = {
     )
 }
 
+OF_SEVERAL_PROCESSES = frozenset({"stale"})
+"""Stories that `orrery up` cannot tell: where everything stands still, nobody takes a task over."""
+
 UNCOUNTED: Sequence[str] = ("first", "second")
 """Workflows that the clock starts: the ledger says how many runs they have."""

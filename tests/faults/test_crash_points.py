@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from faults.inprocess.points import POINTS
-from faults.inprocess.stories import STORIES
+from faults.inprocess.stories import OF_SEVERAL_PROCESSES, STORIES
 from faults.inprocess.trial import tried
 from faults.seam_table import BY_NAME, SEAMS
 from faults.seams import At, Injection, Kind, Seam, places
@@ -18,6 +18,13 @@ TRIED = [
     if store == "postgresql" or point.kind is Kind.CRASH
 ]
 """Errors and lost answers are the same code on either store; one process that dies as a whole is not."""
+
+TOLD = [
+    pytest.param(store, story, id=f"{store}-{story}")
+    for store in STORES
+    for story in STORIES
+    if store == "postgresql" or story not in OF_SEVERAL_PROCESSES
+]
 
 pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(90)]
 
@@ -40,7 +47,7 @@ def test_a_seam_that_names_nothing_is_told() -> None:
         places(gone)
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(("store_url", "story"), TOLD, indirect=["store_url"])
 async def test_every_seam_is_reached(story: str, store_url: str, tmp_path: Path) -> None:
     """By the story that it names, on either store; and the story itself comes to a good end."""
     verdict = await tried(story, store_url, tmp_path)
