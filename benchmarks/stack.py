@@ -22,6 +22,7 @@ import psutil
 
 from benchmarks.broker import virtual_host
 from benchmarks.servers import servers
+from tests.support.private_servers import free_port
 
 START_SECONDS = 90.0
 """Three processes compile their modules where that was never done; on a busy machine it takes long."""
@@ -57,6 +58,10 @@ class Stack:
         answer = await self.http.post("/workflows?deploy=true", json=document)
         answer.raise_for_status()
 
+    async def ended(self) -> int:
+        """How many runs are final."""
+        return int(await self.database.fetchval(_FINISHED))
+
     async def finished(self, runs: int, *, within: float = 120) -> None:
         """Returns when ``runs`` runs are final; raises `TimeoutError` where that takes more than ``within`` seconds.
 
@@ -64,7 +69,7 @@ class Stack:
         for times.
         """
         async with asyncio.timeout(within):
-            while await self.database.fetchval(_ANY_OPEN) or await self.database.fetchval(_FINISHED) < runs:
+            while await self.database.fetchval(_ANY_OPEN) or await self.ended() < runs:
                 await asyncio.sleep(0.05)
 
     def begin_profile(self) -> None:
@@ -93,7 +98,7 @@ async def running_stack(
     await admin.execute(f"create database {name}")
     with tempfile.TemporaryDirectory() as folder, virtual_host(name) as broker_url:
         url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-        launch = _Launch(Path(folder), url, broker_url, 20_000 + os.getpid() % 5_000, profiles)
+        launch = _Launch(Path(folder), url, broker_url, profiles)
         queues = [*[name.replace("_", "-")] * workers, *others]
         try:
             await launch.migrate()
@@ -113,11 +118,12 @@ async def running_stack(
 
 
 class _Launch:
-    """Starts Orrery's commands with one configuration; the API listens on ``port``, figures are on the ones above."""
+    """Starts Orrery's commands with one configuration."""
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str, port: int, profiles: Path | None) -> None:
+    def __init__(self, folder: Path, database_url: str, broker_url: str, profiles: Path | None) -> None:
         self._folder = folder
-        self._port = port
+        self._port = free_port()
+        self._metrics_ports: list[int] = []
         self._profiles = profiles
         self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
         # Without compiled modules, which an installation has, three processes take half a minute to start.
@@ -127,7 +133,7 @@ class _Launch:
             "ORRERY_DATABASE_URL": database_url,
             "ORRERY_BROKER_URL": broker_url,
             "ORRERY_DATA_DIR": str(folder),
-            "ORRERY_API_PORT": str(port),
+            "ORRERY_API_PORT": str(self._port),
             "ORRERY_CODE_PATH": str(CODE),
             "ORRERY_LOG_LEVEL": "warning",
         }
@@ -146,7 +152,8 @@ class _Launch:
 
     def start(self, command: str, **settings: str) -> None:
         number = len(self._started)
-        environment = self._environment | settings | {"ORRERY_METRICS_PORT": str(self._metrics_port(number))}
+        self._metrics_ports.append(free_port())
+        environment = self._environment | settings | {"ORRERY_METRICS_PORT": str(self._metrics_ports[-1])}
         program = ["-m", "orrery"]
         if self._profiles is not None:
             program = ["-m", "benchmarks.sampled", str(self._profiles / f"{command}-{number}.stacks")]
@@ -167,7 +174,7 @@ class _Launch:
         return found
 
     def metrics_urls(self) -> list[str]:
-        return [f"http://127.0.0.1:{self._metrics_port(number)}/metrics" for number in range(len(self._started))]
+        return [f"http://127.0.0.1:{port}/metrics" for port in self._metrics_ports]
 
     async def serving(self, http: httpx2.AsyncClient, database: asyncpg.Connection, workers: int) -> None:
         """Returns when all answer; raises `RuntimeError` with the end of each log where that takes too long."""
@@ -199,6 +206,3 @@ class _Launch:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-    def _metrics_port(self, number: int) -> int:
-        return self._port + 5_000 + number

@@ -13,15 +13,14 @@ WARM_UP = 20
 PATIENCE_SECONDS = 30
 
 
-async def latency(runs: int) -> Figures:
+async def latency(stack: Stack, runs: int) -> Figures:
     """From the API's answer to the beginning of the task's function, and from the request to it; one run at a time."""
-    async with running_stack() as stack:
-        await stack.deploy(workflow(stack, "stamp", {"t": noop("noop:now")}))
-        for _ in range(WARM_UP):
-            await _stamped(stack)
-        samples = [await _stamped(stack) for _ in range(runs)]
-        answered, requested = [list(column) for column in zip(*samples, strict=True)]
-        return {"runs": runs, "from_answer_ms": percentiles(answered), "from_request_ms": percentiles(requested)}
+    await stack.deploy(workflow(stack, "stamp", {"t": noop("noop:now")}))
+    for _ in range(WARM_UP):
+        await _stamped(stack)
+    samples = [await _stamped(stack) for _ in range(runs)]
+    answered, requested = [list(column) for column in zip(*samples, strict=True)]
+    return {"runs": runs, "from_answer_ms": percentiles(answered), "from_request_ms": percentiles(requested)}
 
 
 async def _stamped(stack: Stack) -> tuple[float, float]:
@@ -41,7 +40,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 async def _measured(arguments: argparse.Namespace) -> Figures:
-    return await latency(arguments.size)
+    async with running_stack() as stack:
+        return await latency(stack, arguments.size)
 
 
 MEASURE = Measure("latency", "milliseconds until an idle system starts a run", _measured, _options)

@@ -33,9 +33,9 @@ class Sample(NamedTuple):
     megabytes: Mapping[str, float]
 
 
-async def memory(tasks: int) -> Figures:
+async def memory(stack: Stack, tasks: int) -> Figures:
     """Runs of one no-op task; resident memory of every process is looked at each time some thousand more are done."""
-    async with running_stack() as stack, asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await stack.deploy(workflow(stack, "noop", {"t": noop()}))
         began = time.monotonic()
         samples: list[Sample] = []
@@ -102,7 +102,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 async def _measured(arguments: argparse.Namespace) -> Figures:
-    return await memory(arguments.size)
+    async with running_stack() as stack:
+        return await memory(stack, arguments.size)
 
 
 MEASURE = Measure("memory", "megabytes that each process grows by 10,000 tasks", _measured, _options, _table)

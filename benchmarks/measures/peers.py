@@ -15,6 +15,7 @@ from benchmarks.measures.throughput import throughput
 from benchmarks.peer_environment import PINNED, installed_python
 from benchmarks.peer_processes import Peer, celery, huey
 from benchmarks.report import columns
+from benchmarks.stack import running_stack
 
 GRAPH = 40
 LATENCY_SAMPLES = 200
@@ -62,15 +63,20 @@ async def _of_peer(name: str, running: AbstractAsyncContextManager[Peer], tasks:
 
 async def _of_orrery(tasks: int) -> Figures:
     whole = await throughput(tasks)
-    waits = await latency(LATENCY_SAMPLES)
+    async with running_stack() as stack:
+        waits = await latency(stack, LATENCY_SAMPLES)
+    async with running_stack() as stack:
+        in_a_chain = await chain(stack, GRAPH)
+    async with running_stack() as stack:
+        at_once = await fanout(stack, GRAPH)
     return {
         "tasks": tasks,
         "per_second": whole["per_second"],
         "cpu_us_per_task": whole["cpu_us_per_task"]["sum"] + whole["cpu_us_per_task"]["load_generator"],
         "latency_ms": waits["from_request_ms"],
         "latency_from_answer_ms": waits["from_answer_ms"],
-        "chain_seconds": (await chain(GRAPH))["seconds"],
-        "fanout_seconds": (await fanout(GRAPH))["seconds"],
+        "chain_seconds": in_a_chain["seconds"],
+        "fanout_seconds": at_once["seconds"],
     }
 
 

@@ -130,7 +130,7 @@ def _request(folder: Path) -> ExecutionRequest:
         executor="shell",
         settings={"script": SCRIPT},
         environment={"ORRERY_RUN_ID": run_id},
-        work_folder=folder / run_id,
+        work_folder=str(folder / run_id),
         source=None,
         timeout=None,
         idempotency_key=run_id,

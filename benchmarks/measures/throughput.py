@@ -25,23 +25,30 @@ async def throughput(tasks: int, *, profile: Path | None = None, explained: bool
     ``profile`` is a folder for what every process finds out about itself, which costs it some percent.
     """
     async with running_stack(profiles=profile) as stack:
-        await stack.deploy(workflow(stack, "noop", {"t": noop()}))
-        await enter(stack, WARM_UP)
-        await stack.finished(WARM_UP)
+        await warmed_up(stack)
         if profile is not None:
             stack.begin_profile()
-        found = await (_explained(stack, tasks) if explained else _timed(stack, tasks))
+        found = await (_explained(stack, tasks) if explained else timed(stack, tasks))
     if profile is not None:
         for path in write_functions(profile, tasks):
             sys.stderr.write(f"{path}\n")
     return found
 
 
-async def _timed(stack: Stack, tasks: int) -> Figures:
+async def warmed_up(stack: Stack) -> None:
+    await stack.deploy(workflow(stack, "noop", {"t": noop()}))
+    before = await stack.ended()
+    await enter(stack, WARM_UP)
+    await stack.finished(before + WARM_UP)
+
+
+async def timed(stack: Stack, tasks: int) -> Figures:
+    """For a stack that is `warmed_up`."""
+    before = await stack.ended()
     began = time.time()
     await enter(stack, tasks)
     entered = time.time() - began
-    await stack.finished(WARM_UP + tasks)
+    await stack.finished(before + tasks)
     last = await stack.database.fetchval("select extract(epoch from max(finished_at))::float8 from runs")
     seconds = last - began
     return {"tasks": tasks, "seconds": seconds, "per_second": tasks / seconds, "entered_seconds": entered}
@@ -52,7 +59,7 @@ async def _explained(stack: Stack, tasks: int) -> Figures:
     await asyncio.sleep(per_task.SETTLED_SECONDS)
     counts = await per_task.count_statements(stack.database)
     before = await per_task.observe(stack, parts)
-    found = await _timed(stack, tasks)
+    found = await timed(stack, tasks)
     spent = parts.spent()
     if counts:
         found["statements"] = await per_task.dearest_statements(stack.database, tasks)

@@ -5,6 +5,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.conftest import Stacks
 from tests.support.eventually import eventually
 from tests.support.stack import Node, Stack, leader_of
@@ -59,6 +61,7 @@ async def test_short_tasks_end_and_long_ones_are_handed_back(distributed: Stacks
     assert len(ends) == len(set(ends)) == len(runs) + len(late)
 
 
+@pytest.mark.alone
 async def test_another_leads_at_once_when_the_leader_is_told_to_stop(distributed: Stacks) -> None:
     stack = distributed()
     dispatchers, _ = await stack.start_all(dispatchers=2)

@@ -221,6 +221,7 @@ async def test_the_registry_refuses_an_executor_it_does_not_have(tmp_path: Path)
 async def test_a_faulty_executor_does_not_take_the_worker_down(tmp_path: Path) -> None:
     class Faulty:
         name = "faulty"
+        serves_lanes = False
 
         async def open(self) -> None: ...
         async def close(self) -> None: ...

@@ -202,6 +202,14 @@ async def test_compressed_answers_are_read(http: HttpExecutor, server: Server, t
         (b"x", "br", "unreadable_response"),
         (gzip.compress(gzip.compress(b"x")), "gzip, gzip", "unreadable_response"),
     ],
+    ids=[
+        "large",
+        "large once unpacked",
+        "small and large once unpacked",
+        "not packed",
+        "unknown encoding",
+        "packed twice",
+    ],
 )
 async def test_answers_beyond_the_bounds_are_refused(
     http: HttpExecutor, server: Server, tmp_path: Path, body: bytes, encoding: str, code: str

@@ -75,7 +75,8 @@ def removes_folder(): shutil.rmtree(os.getcwd())
 def renames_folder(): os.rename(os.getcwd(), f"{os.getcwd()}-{time.monotonic_ns()}")
 def fills_artifacts(): open(os.environ["ORRERY_ARTIFACTS"] + "/kept", "w").close()
 def links_here(): os.symlink("/etc/passwd", "link"); os.mkdir("empty")
-def closes_the_rest(): os.closerange(4, 100)
+def closes_the_rest(): os.closerange(5, 100)
+def closes_the_line(): os.close(4)
 def artifacts(): return os.listdir(os.environ["ORRERY_ARTIFACTS"])
 def meets(folder, name, number):
     open(f"{folder}/{name}", "w").close()
@@ -312,11 +313,11 @@ async def test_each_call_begins_in_an_empty_folder_whatever_the_last_one_did(cal
         assert isinstance(outcome, Succeeded)
         folder, found, artifacts_are_there = outcome.output
         assert (Path(folder).parent, found, artifacts_are_there) == (
-            attempt.work_folder.parent,
+            Path(attempt.work_folder).parent,
             [".orrery-artifacts"],
             True,
         )
-        assert not attempt.work_folder.exists()
+        assert not Path(attempt.work_folder).exists()
         await call("moves")
         await call("scribble")
 
@@ -347,6 +348,12 @@ async def test_output_at_the_level_of_descriptors_reaches_the_log_of_the_call(ca
 async def test_a_call_that_leaves_traces_costs_the_child_not_the_result(call: Caller, function: str) -> None:
     pid = await call.pid()
     assert await call(function) == Succeeded()
+    assert await call.pid() != pid
+
+
+async def test_a_call_that_closes_the_line_costs_the_child_not_the_next_call(call: Caller) -> None:
+    pid = await call.pid()
+    assert await call("closes_the_line") == Succeeded()
     assert await call.pid() != pid
 
 

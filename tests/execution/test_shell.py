@@ -150,7 +150,7 @@ async def test_a_signal_is_named(shell: ShellExecutor, tmp_path: Path) -> None:
         ({"env": {"A": "nul\x00"}}, False),
         ({"env": {"A=B": "c"}}, False),
         ({"env": {"A": "\ud800"}}, False),
-        ({"work_folder": Path("/nonexistent/folder")}, True),
+        ({"work_folder": "/nonexistent/folder"}, True),
     ],
 )
 async def test_what_cannot_be_started_is_a_spawn_error(

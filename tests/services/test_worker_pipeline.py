@@ -52,7 +52,7 @@ async def test_a_task_finds_who_it_is_in_its_environment(stage: Stage) -> None:
         "TRACEPARENT": run["traceparent"],
     }
     assert request.idempotency_key == f"{run['id']}/only"
-    assert request.work_folder == stage.folder / "work" / f"{task_run}-1"
+    assert request.work_folder == str(stage.folder / "work" / f"{task_run}-1")
 
 
 async def test_templates_see_inputs_and_secrets(stage: Stage) -> None:
@@ -139,13 +139,14 @@ async def test_a_work_folder_is_gone_afterwards_whatever_is_in_it(stage: Stage) 
     folders = []
 
     async def fill(request: ExecutionRequest, log: LogSink) -> Outcome:
-        folders.append(request.work_folder)
-        assert request.work_folder.parent.is_dir()
-        closed = request.work_folder / "closed"
+        folder = Path(request.work_folder)
+        folders.append(folder)
+        assert folder.parent.is_dir()
+        closed = folder / "closed"
         closed.mkdir(parents=True)
         (closed / "file").write_text("left")
         closed.chmod(0o500)
-        (request.work_folder / "link").symlink_to("/etc")
+        (folder / "link").symlink_to("/etc")
         return Succeeded()
 
     stage.executors.script = fill

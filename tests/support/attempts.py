@@ -50,7 +50,7 @@ def an_attempt(executor: str, settings: Any, folder: Path, **changes: Any) -> Ex
         "executor": executor,
         "settings": settings,
         "environment": {"ORRERY_RUN_ID": run_id, **changes.pop("env", {})},
-        "work_folder": folder / run_id,
+        "work_folder": str(folder / run_id),
         "source": None,
         "timeout": None,
         "idempotency_key": f"key-{run_id}",

@@ -28,6 +28,7 @@ class Scripted:
         self.running = 0
         self.most_running = 0
         self.cancelled = 0
+        self.serving_lanes: frozenset[str] = frozenset()
         self.is_open = False
         self._changed = asyncio.Event()
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from scheduler_application.masking import Masking
-from scheduler_application.ports.execution import ExecutionRequest, LogSink
+from scheduler_application.ports.execution import ExecutionRequest, LogSink, NotBegun
 from scheduler_application.ports.observing import Tracer
 from scheduler_application.ports.time import Clock
 from scheduler_application.run.record import Report
@@ -29,6 +29,11 @@ _plain_log = logging.getLogger(__name__)
 
 class Executors(Protocol):
     """All executors of a worker: opened once, closed once; in between each request goes to the one it names."""
+
+    @property
+    def serving_lanes(self) -> frozenset[str]:
+        """The names of those that take the requests of a lane at once."""
+        ...
 
     async def open(self) -> None: ...
 
@@ -62,9 +67,9 @@ class Pipeline:
         self._clock = clock
         self._tracer = tracer
 
-    async def process(self, attempt: Attempt) -> None:
-        """From a slot to a recorded outcome, in an asyncio task of its own. Raises only `asyncio.CancelledError`, and
-        then nothing of it is alive."""
+    async def process(self, attempt: Attempt) -> bool:
+        """From a slot to a recorded outcome, in an asyncio task of its own; false where it went back to the slots, not
+        begun. Raises only `asyncio.CancelledError`, and then nothing of it is alive."""
         row = attempt.claimed.row
         # For this attempt's own asyncio task, and so never taken back.
         structlog.contextvars.bind_contextvars(
@@ -75,21 +80,32 @@ class Pipeline:
         try:
             outcome = await self._outcome_of(attempt, log)
             _tell(outcome)
-        finally:
-            self._slots.ended()
-            log.end()
+        except NotBegun:
+            self._slots.give_back(attempt)
+            return False
+        except BaseException:
+            self._end(attempt, log)
+            raise
+        self._end(attempt, log)
         seconds = self._clock.monotonic() - began
         try:
             await log.stored()
             await self._reporter.report(Report(attempt.claimed, attempt.worker_id, outcome, seconds))
         finally:
             self._slots.reported()
+        return True
+
+    def _end(self, attempt: Attempt, log: AttemptLog) -> None:
+        self._slots.ended(attempt)
+        log.end()
 
     async def _outcome_of(self, attempt: Attempt, log: AttemptLog) -> Outcome:
         """What performing came to. A fault of the worker itself is a failure too: without an outcome the task run would
         stay running for as long as this worker lives."""
         try:
             return await self._perform(attempt, log)
+        except NotBegun:
+            raise
         except Exception as error:  # noqa: BLE001 - see above
             _log.exception("the worker itself failed on an attempt")
             return Failed(TaskError("worker_error", f"the worker itself failed: {type(error).__name__}"))
@@ -149,15 +165,15 @@ def _tell(outcome: Outcome) -> None:
     )
 
 
-async def _removed(folder: Path) -> None:
+async def _removed(folder: str) -> None:
     """Removes what an attempt left on the disk; most leave nothing."""
     if os.path.lexists(folder):  # noqa: ASYNC240 - cheaper than the thread that it saves most attempts
         await asyncio.to_thread(_remove, folder)
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
+    if not Path(folder).exists():
         return
     # The task left folders that nobody may write to, or something in its place.
     for path, folders, _ in os.walk(folder):
@@ -166,5 +182,5 @@ def _remove(folder: Path) -> None:
             if not os.path.islink(inner):  # noqa: PTH114
                 os.chmod(inner, stat.S_IRWXU)  # noqa: PTH101
     shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        _log.warning("a work folder could not be removed", folder=str(folder))
+    if Path(folder).exists():
+        _log.warning("a work folder could not be removed", folder=folder)

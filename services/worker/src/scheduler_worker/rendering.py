@@ -19,7 +19,7 @@ class Renderer:
         self, secrets: Mapping[str, str], work_root: Path, code_path: Path | None, *, grace_seconds: float
     ) -> None:
         self._secrets = secrets
-        self._work_root = work_root
+        self._work_root = str(work_root)
         self._code_path = code_path
         self._grace_seconds = grace_seconds
 
@@ -37,13 +37,14 @@ class Renderer:
             executor=task.executor,
             settings=task.settings.render(scope),
             environment={name: _text(name, template.render(scope)) for name, template in task.env.items()} | own,
-            work_folder=self._work_root / f"{row.id}-{row.claim_no}",
+            work_folder=f"{self._work_root}/{row.id}-{row.claim_no}",
             source=source,
             timeout=task.timeout,
             idempotency_key=idempotency_key(row),
             grace=self._grace_seconds,
             stop=attempt.stop,
             stop_reason=attempt.stop_reason,
+            lane=attempt.lane,
         )
 
     def _source(self, deployed_from: str | None) -> Path | None:

@@ -2,14 +2,18 @@
 
 The buffer is what makes short tasks fast: while a claim is under way the slots work off what is there. It follows the
 rate at which attempts ended just now, so it is empty where tasks take long, and nobody waits behind them.
+
+By the same measure a slot takes several short attempts at once, as a `Lane`, where their executor serves lanes: it
+executes them one after the other without asking here in between. Those that cannot follow quickly come back.
 """
 
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 
+from scheduler_application.ports.execution import Lane
 from scheduler_application.ports.time import Clock
 from scheduler_worker.attempt import Attempt
 
@@ -21,6 +25,12 @@ MAX_UNREPORTED = 500
 
 LONGEST_WAIT_SECONDS = 1.0
 """An attempt that waited for a slot for so long goes back, so that a worker with a free slot can have it."""
+
+
+LANE_SECONDS = 0.01
+MAX_LANE = 8
+SHORT_LIMIT_SECONDS = 5.0
+"""An attempt whose time limit is shorter has no company: the limit counts from its start, and it might wait."""
 
 
 class CompletionRate:
@@ -47,17 +57,27 @@ def buffer_size(rate: float) -> int:
     return min(int(rate * BUFFERED_SECONDS), MAX_BUFFERED)
 
 
-class Slots:
-    """Starts claimed attempts, the highest priority first, as slots become free. ``start`` returns at once."""
+def lane_length(rate: float, slots: int) -> int:
+    """How many attempts one of ``slots`` may take at once where ``rate`` end a second in all."""
+    return max(1, min(int(rate / slots * LANE_SECONDS), MAX_LANE))
 
-    def __init__(self, total: int, clock: Clock, start: Callable[[Attempt], None]) -> None:
+
+class Slots:
+    """Starts claimed attempts, the highest priority first, as slots become free. ``start`` returns at once;
+    ``serving_lanes`` names the executors that take a lane."""
+
+    def __init__(
+        self, total: int, clock: Clock, start: Callable[[Attempt], None], serving_lanes: Collection[str] = ()
+    ) -> None:
         self._total = total
         self._clock = clock
         self._start = start
+        self._serving_lanes = serving_lanes
         self._waiting: list[tuple[int, int, Attempt]] = []
         self._order = count()
         self._rate = CompletionRate()
         self._reserved = 0
+        self._taken = 0
         self._running = 0
         self._unreported = 0
         self._closed = False
@@ -101,17 +121,20 @@ class Slots:
         """The claim for which ``reserved`` was kept brought ``attempts``."""
         self._reserved -= reserved
         for attempt in attempts:
-            heapq.heappush(self._waiting, (attempt.claimed.row.priority, next(self._order), attempt))
+            self._push(attempt)
         self._begin()
         self._changed.set()
 
-    def ended(self) -> None:
-        """An attempt that was started does not execute any more; its outcome is not recorded yet."""
-        self._running -= 1
+    def ended(self, attempt: Attempt) -> None:
+        """It was started and does not execute any more; its outcome is not recorded yet."""
         self._unreported += 1
         self._rate.add(self._clock.monotonic())
-        self._begin()
-        self._changed.set()
+        self._leave(attempt)
+
+    def give_back(self, attempt: Attempt) -> None:
+        """It was started and has not begun: it waits for a slot again."""
+        self._push(attempt)
+        self._leave(attempt)
 
     def reported(self) -> None:
         """The outcome of an attempt that had ended is recorded or given up."""
@@ -151,11 +174,48 @@ class Slots:
             self._note()
         return taken
 
+    def _push(self, attempt: Attempt) -> None:
+        heapq.heappush(self._waiting, (attempt.claimed.row.priority, next(self._order), attempt))
+
+    def _leave(self, attempt: Attempt) -> None:
+        self._running -= 1
+        if attempt.lane is not None:
+            attempt.lane.left -= 1
+            self._taken -= not attempt.lane.left
+        attempt.lane = None
+        self._begin()
+        self._changed.set()
+
     def _begin(self) -> None:
-        while self._waiting and self._running < self._total and not self._closed:
-            self._running += 1
-            self._start(heapq.heappop(self._waiting)[2])
+        while self._waiting and self._taken < self._total and not self._closed:
+            self._taken += 1
+            lane = Lane()
+            for attempt in self._next_lane():
+                attempt.lane = lane
+                lane.left += 1
+                self._running += 1
+                self._start(attempt)
         self._note()
+
+    def _next_lane(self) -> list[Attempt]:
+        """The next attempt, and those behind it that may share its slot; the other free slots keep their part."""
+        first = heapq.heappop(self._waiting)[2]
+        if not self._waiting or not self._takes_company(first):
+            return [first]
+        free = self._total - self._taken + 1
+        rate = self._rate.per_second(self._clock.monotonic())
+        length = min(lane_length(rate, self._total), -(-(len(self._waiting) + 1) // free))
+        lane = [first]
+        while len(lane) < length and self._waiting and self._may_follow(self._waiting[0][2], first):
+            lane.append(heapq.heappop(self._waiting)[2])
+        return lane
+
+    def _may_follow(self, attempt: Attempt, first: Attempt) -> bool:
+        return attempt.claimed.row.version_id == first.claimed.row.version_id and self._takes_company(attempt)
+
+    def _takes_company(self, attempt: Attempt) -> bool:
+        task = attempt.claimed.task
+        return task.executor in self._serving_lanes and (task.timeout is None or task.timeout >= SHORT_LIMIT_SECONDS)
 
     def _note(self) -> None:
         if self._waiting:

@@ -57,7 +57,7 @@ class Tenure:
         self._stop = stop
         self.worker_id = worker.ids.new()
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = asyncio.Event()
         self._closing = asyncio.Event()
         self._lease = Lease(
@@ -70,7 +70,7 @@ class Tenure:
             fence_after=worker.limits.self_fence,
             on_answer=self._obey_answer,
         )
-        self._slots = Slots(worker.slots, worker.clock, self._begin)
+        self._slots = Slots(worker.slots, worker.clock, self._begin, worker.executors.serving_lanes)
         self._claimer = Claimer(worker.claim, self.worker_id, self._slots, worker.clock, self._receive)
         self._hand_over = HandOver(self._claimer, self._slots, worker.queues)
         self._intake = Intake(
@@ -153,13 +153,15 @@ class Tenure:
             attempt.end(LOST)
         self._run(attempt, self._pipeline.process(attempt))
 
-    def _run(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, attempt: Attempt, work: Coroutine[Any, Any, bool]) -> None:
+        """``work`` returns whether that was the end of the attempt."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
 
-        def forget(task: asyncio.Task[None]) -> None:
+        def forget(task: asyncio.Task[bool]) -> None:
             self._tasks.discard(task)
-            self._attempts.pop(attempt.fence, None)
+            if task.cancelled() or task.exception() is not None or task.result():
+                self._attempts.pop(attempt.fence, None)
             if not task.cancelled() and (error := task.exception()) is not None:
                 _log.error("an attempt broke the worker's own code", task_run_id=attempt.fence[0], exc_info=error)
 
@@ -176,12 +178,13 @@ class Tenure:
             for attempt in self._slots.clear() if self._closing.is_set() else self._slots.overdue():
                 self._run(attempt, self._settle(attempt, HandedBack()))
 
-    async def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def _settle(self, attempt: Attempt, outcome: Outcome) -> bool:
         """Records what became of an attempt that never began."""
         try:
             await self._reporter.report(Report(attempt.claimed, self.worker_id, outcome, 0.0))
         finally:
             self._slots.reported()
+        return True
 
     def _cancel(self, fence: tuple[str, int]) -> None:
         attempt = self._attempts.get(fence)

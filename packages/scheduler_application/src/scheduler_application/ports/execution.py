@@ -1,8 +1,8 @@
 """How a worker executes one attempt.
 
 Call order: ``open`` once · then any number of ``execute`` concurrently · ``close`` once. ``execute`` never raises for
-what a task does: whatever happens becomes an `Outcome`. It raises only `asyncio.CancelledError`, and then the
-attempt's whole process tree is gone before the error leaves.
+what a task does: whatever happens becomes an `Outcome`. It raises only `NotBegun`, and `asyncio.CancelledError`: then
+the attempt's whole process tree is gone before the error leaves.
 """
 
 import asyncio
@@ -33,6 +33,21 @@ class Stop(asyncio.Event):
             watcher()
 
 
+class NotBegun(Exception):
+    """An attempt of a lane was not begun, because others are in its way; it has had no effect and may begin later."""
+
+
+class Lane:
+    """Attempts that take one slot together: they execute one after the other. ``holder`` is what the executor keeps for
+    them, ``None`` while it keeps nothing."""
+
+    __slots__ = ("holder", "left")
+
+    def __init__(self) -> None:
+        self.holder: object | None = None
+        self.left = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
     """One attempt, ready to execute: every template is rendered.
@@ -40,10 +55,11 @@ class ExecutionRequest:
     ``settings`` is the executor's part of the definition, rendered (see `TaskDefinition.settings`). ``environment`` is
     the complete environment of a process task: the task's ``env`` plus the ``ORRERY_*`` and ``TRACEPARENT`` variables
     of `interface.md` part 6 except ``ORRERY_OUTPUT``/``ORRERY_ARTIFACTS``, which the executor adds. ``work_folder`` is
-    the task's current directory: the executor makes it when the task needs one (its parent exists), and the caller
-    removes what is left of it afterwards. ``source`` is the folder with the workflow's code (``ORRERY_SOURCE``), where
-    there is one. ``timeout`` is in seconds; ``grace`` is the pause between TERM and KILL. ``stop`` is set when the
-    attempt must end: its reason (``"cancel"``, ``"shutdown"`` or ``"lost"``) is in ``stop_reason[0]``.
+    the task's current directory, as text because most need none: the executor makes it when the task needs one (its
+    parent exists), and the caller removes what is left of it afterwards. ``source`` is the folder with the workflow's
+    code (``ORRERY_SOURCE``), where there is one. ``timeout`` is in seconds; ``grace`` is the pause between TERM and
+    KILL. ``stop`` is set when the attempt must end: its reason (``"cancel"``, ``"shutdown"`` or ``"lost"``) is in
+    ``stop_reason[0]``. ``lane`` is given only to executors that serve lanes.
     """
 
     project: str
@@ -52,13 +68,14 @@ class ExecutionRequest:
     executor: str
     settings: Any
     environment: Mapping[str, str]
-    work_folder: Path
+    work_folder: str
     source: Path | None
     timeout: float | None
     idempotency_key: str
     grace: float = 10.0
     stop: Stop = field(default_factory=Stop)
     stop_reason: list[str] = field(default_factory=list)
+    lane: Lane | None = None
 
 
 class LogSink(Protocol):
@@ -70,9 +87,14 @@ class LogSink(Protocol):
 
 
 class TaskExecutor(Protocol):
-    """One kind of task."""
+    """One kind of task.
+
+    With ``serves_lanes`` it takes the requests of a `Lane` all at once, executes one at a time, and raises `NotBegun`
+    for those that cannot follow quickly: nothing waits behind a slow attempt while another slot is free.
+    """
 
     name: str
+    serves_lanes: bool
 
     async def open(self) -> None: ...
 

@@ -29,6 +29,7 @@ class DatabaseExecutor:
     its task ends after ``longest_seconds``; at most ``sqlite_threads`` statements on SQLite run at once."""
 
     name = "database"
+    serves_lanes = False
 
     def __init__(
         self, connections: Mapping[str, str], *, longest_seconds: float = 86_400.0, sqlite_threads: int = 8

@@ -63,6 +63,7 @@ class HttpExecutor:
     connects to what was checked (TCP where none is given)."""
 
     name = "http"
+    serves_lanes = False
 
     def __init__(
         self,

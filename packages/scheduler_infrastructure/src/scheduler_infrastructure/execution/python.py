@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler_application.ports.execution import ExecutionRequest, LogSink
+from scheduler_application.ports.execution import ExecutionRequest, LogSink, NotBegun
 from scheduler_domain.run.outcome import Outcome, Succeeded
 from scheduler_infrastructure.execution.failures import failed, invalid_settings, killed, supervisor_lost, survived
 from scheduler_infrastructure.execution.output import InvalidOutput, check_output
@@ -18,7 +18,15 @@ from scheduler_infrastructure.execution.supervision.keeper_link import ExitRepor
 from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
 from scheduler_infrastructure.execution.surroundings import Surroundings, worker_interpreter
 from scheduler_infrastructure.execution.warm.pool import WarmPool
-from scheduler_infrastructure.execution.warm.process import Answer, CallFrame, WarmChild, WarmKey, start_child
+from scheduler_infrastructure.execution.warm.process import (
+    NOT_BEGUN,
+    Answer,
+    CallFrame,
+    Sent,
+    WarmChild,
+    WarmKey,
+    start_child,
+)
 
 _DRAIN_SECONDS = 10.0
 _OWN_END_SECONDS = 0.25
@@ -37,6 +45,7 @@ class PythonExecutor:
     """``interpreter`` runs the tasks (the worker's own where none is given), in at most ``max_children`` processes."""
 
     name = "python"
+    serves_lanes = True
 
     def __init__(
         self,
@@ -105,6 +114,7 @@ class _Call:
         self._reason: str | None = stop_reason(request) if request.stop.is_set() else None
         self._ended_by_us = False
         self._child: WarmChild | None = None
+        self._sent: Sent | None = None
         self._waiting: asyncio.Future[WarmChild | None] | None = None
         self._source = "" if request.source is None else str(request.source)
         self._key = WarmKey(request.project, self._source, _shared(request.environment))
@@ -114,8 +124,8 @@ class _Call:
         more than an empty function does, and waits for the disk's journal besides."""
         surroundings = child.surroundings
         if surroundings is None:
-            folder = self._request.work_folder
-            surroundings = child.surroundings = Surroundings(folder.with_name(f"python-{folder.name}"))
+            folder, name = os.path.split(self._request.work_folder)
+            surroundings = child.surroundings = Surroundings(f"{folder}/python-{name}")
         environment = {"HOME": surroundings.folder}
         if self._source:
             environment["ORRERY_SOURCE"] = self._source
@@ -126,85 +136,126 @@ class _Call:
 
     def stop(self, reason: str) -> None:
         self._reason = reason
-        if self._child is not None:
-            self._child.end(self._request.grace)
+        if self._child is not None and self._sent is not None:
+            self._child.stop(self._sent, self._request.grace)
         elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def run(self, log: LogSink) -> Outcome:
+        """Raises `NotBegun` where the attempt has a lane and others are in its way."""
+        problem = failed("import_error", "the source folder changes faster than it can be imported")
         for _ in range(_MAX_RESTARTS):
             try:
-                child = self._taken() or await self._wait_for_child()
+                child = self._joined() or self._taken() or await self._wait_for_child()
             except OSError as error:
                 return failed("spawn_error", f"the Python process cannot be started: {error}")
             if child is None or self._reason is not None:
-                return self._stopped(child)
+                self._give(child)
+                return stopped_outcome(self._request, self._reason or stop_reason(self._request))
             try:
-                answer = await self._ask(child, log)
-                if answer is None or answer.kind != "stale":
-                    return await self._outcome(child, answer)
-                await self._end(child)
+                sent = child.call(self._frame(child), log)
+            except BaseException:
+                self._give(child)
+                raise
+            self._child, self._sent = child, sent
+            try:
+                answer = await self._answer(child, sent)
+                if answer is not NOT_BEGUN and (answer is None or answer.kind != "stale"):
+                    return await self._outcome(child, sent, answer)
+                if answer is not NOT_BEGUN:
+                    await self._end(child, sent)
+                elif self._reason is not None:
+                    return stopped_outcome(self._request, self._reason)
+                elif self._request.lane is not None:
+                    raise NotBegun
+                else:
+                    problem = failed("spawn_error", "the Python process ended before the call could begin")
             finally:
-                child.release()
-        return failed("import_error", "the source folder changes faster than it can be imported")
+                child.release(sent)
+                self._child = self._sent = None
+                self._give(child)
+        return problem
+
+    def _joined(self) -> WarmChild | None:
+        """The child that the lane has, where it has one already. A child that is still to come is not waited for: it
+        takes as long to start as many calls."""
+        lane = self._request.lane
+        if lane is None or self._reason is not None:
+            return None
+        if lane.holder is None:
+            lane.holder = self
+            return None
+        held = lane.holder
+        if not isinstance(held, WarmChild) or held.key != self._key:
+            raise NotBegun
+        return held
 
     def _taken(self) -> WarmChild | None:
-        return self._pool.take(self._key) if self._reason is None else None
+        child = self._pool.take(self._key) if self._reason is None else None
+        if child is not None and self._request.lane is not None:
+            self._request.lane.holder = child
+        return child
+
+    def _give(self, child: WarmChild | None) -> None:
+        """Gives the child back after the last call that lined up."""
+        if child is not None and child.in_use:
+            return
+        lane = self._request.lane
+        if lane is not None and lane.holder in (self, child):
+            lane.holder = None
+        if child is not None:
+            self._pool.give(child)
 
     async def _wait_for_child(self) -> WarmChild | None:
         if self._reason is not None:
             return None
         self._waiting = self._pool.wait(self._key)
         try:
-            return await self._waiting
+            child = await self._waiting
         except asyncio.CancelledError:
             if self._waiting.done() and not self._waiting.cancelled() and (given := self._waiting.result()):
                 self._pool.give(given)
             raise
+        if child is not None and self._request.lane is not None:
+            self._request.lane.holder = child
+        return child
 
-    def _stopped(self, child: WarmChild | None) -> Outcome:
-        if child is not None:
-            self._pool.give(child)
-        return stopped_outcome(self._request, self._reason or stop_reason(self._request))
-
-    async def _ask(self, child: WarmChild, log: LogSink) -> Answer | None:
-        self._child = child
+    async def _answer(self, child: WarmChild, sent: Sent) -> Answer | None:
+        """The answer, when what the call printed is on its way to the log."""
         try:
-            answer = await child.call(self._frame(child), log)
-            if forwarding := child.log.drain():
+            answer = await sent.answer
+            if child.has_log_of(sent) and (forwarding := child.log.drain()):
                 await asyncio.wait({forwarding}, timeout=_DRAIN_SECONDS if self._reason is None else 0.5)
             return answer
         except asyncio.CancelledError:
-            child.end(0)
-            await finished(child.process.ended)
+            child.stop(sent, 0)
+            if child.has_log_of(sent):
+                child.end(0)
+            if not child.usable:
+                await finished(child.process.ended)
             raise
-        finally:
-            child.log.detach()
-            self._child = None
 
-    async def _outcome(self, child: WarmChild, answer: Answer | None) -> Outcome:
-        if answer is None or self._reason is not None:
-            report = await self._end_of_silence(child)
+    async def _outcome(self, child: WarmChild, sent: Sent, answer: Answer | None) -> Outcome:
+        if answer is None or sent.stopped:
+            report = await self._end_of_silence(child, sent)
             if self._reason is not None:
                 return stopped_outcome(self._request, self._reason)
             return self._ended_without_answer(report, child)
         if answer.doubt is not None or answer.kind == "import_error":
-            await self._end(child)
-        else:
-            self._pool.give(child)
+            await self._end(child, sent)
         return self._answered(answer, child)
 
-    async def _end_of_silence(self, child: WarmChild) -> ExitReport:
+    async def _end_of_silence(self, child: WarmChild, sent: Sent) -> ExitReport:
         """The report on a child that gave no answer: it is ending, or else it closed its connection and is ended."""
-        if self._reason is None:
+        if not sent.stopped:
             ended, _ = await asyncio.wait({child.process.ended}, timeout=_OWN_END_SECONDS)
             self._ended_by_us = not ended
-        return await self._end(child)
+        return await self._end(child, sent)
 
-    async def _end(self, child: WarmChild) -> ExitReport:
+    async def _end(self, child: WarmChild, sent: Sent) -> ExitReport:
         """Waits until nothing of the child's tree is left, which a stop has already seen to; else it is ended at
         once."""
-        if self._reason is None:
+        if not sent.stopped:
             child.end(0)
         return await finished(child.process.ended)
 

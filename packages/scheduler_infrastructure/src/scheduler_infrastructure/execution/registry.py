@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from scheduler_application.ports.execution import ExecutionRequest, LogSink, TaskExecutor
+from scheduler_application.ports.execution import ExecutionRequest, LogSink, NotBegun, TaskExecutor
 from scheduler_domain.run.outcome import Outcome
 from scheduler_infrastructure.execution.failures import failed
 
@@ -19,6 +19,11 @@ class ExecutorRegistry:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._executors)
+
+    @property
+    def serving_lanes(self) -> frozenset[str]:
+        """The names of those that take the requests of a lane at once."""
+        return frozenset(name for name, executor in self._executors.items() if executor.serves_lanes)
 
     async def open(self) -> None:
         """Opens all; when one cannot be opened, those that are open are closed again."""
@@ -49,6 +54,8 @@ class ExecutorRegistry:
             return failed("unknown_executor", message, retryable=False)
         try:
             return await executor.execute(request, log)
+        except NotBegun:
+            raise
         except Exception as error:  # noqa: BLE001 - see above
             _log.exception("the %s executor failed on task run %s", executor.name, request.task_run_id)
             return failed("executor_error", f"the executor itself failed: {type(error).__name__}")

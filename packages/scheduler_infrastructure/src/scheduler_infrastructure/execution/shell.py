@@ -31,6 +31,7 @@ class ShellSettings(msgspec.Struct, forbid_unknown_fields=True):
 
 class ShellExecutor:
     name = "shell"
+    serves_lanes = False
 
     def __init__(self, supervisor: Supervisor, *, interpreter: str = "/bin/sh") -> None:
         self._supervisor = supervisor

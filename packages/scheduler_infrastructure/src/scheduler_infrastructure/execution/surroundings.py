@@ -15,8 +15,8 @@ _OUTPUT, _ARTIFACTS, _SCRIPT = ".orrery-output.json", ".orrery-artifacts", ".orr
 class Surroundings:
     """The paths of one attempt; the names begin with a dot so that the task's ``ls`` and ``*`` do not meet them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
         self.output = f"{self.folder}/{_OUTPUT}"
         self.artifacts = f"{self.folder}/{_ARTIFACTS}"
         self.script = f"{self.folder}/{_SCRIPT}"

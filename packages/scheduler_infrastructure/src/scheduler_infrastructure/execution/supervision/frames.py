@@ -1,10 +1,11 @@
 """What the worker and its keepers say to each other: frames of JSON over a stream socket, four bytes of length before
 each.
 
-Worker to keeper: ``{"argv", "env", "cwd"}`` with two or three file descriptors (stdout, stderr, and what the process
-inherits as `INHERITED`) starts a process; ``{"end": seconds}`` ends it, with that pause between TERM and KILL. Keeper
-to worker: ``{"ready"}`` once it is there, then one frame when nothing of the process tree is left, ``{"status", "cpu",
-"rss"}`` (wait status, CPU seconds, largest resident set in KiB) or ``{"errno", "error"}`` when it could not be started.
+Worker to keeper: ``{"argv", "env", "cwd"}`` with two to four file descriptors (stdout, stderr, and what the process
+inherits from `INHERITED` on) starts a process; ``{"end": seconds}`` ends it, with that pause between TERM and KILL.
+Keeper to worker: ``{"ready"}`` once it is there, then one frame when nothing of the process tree is left, ``{"status",
+"cpu", "rss"}`` (wait status, CPU seconds, largest resident set in KiB) or ``{"errno", "error"}`` when it could not be
+started.
 """
 
 import json
@@ -13,9 +14,9 @@ import struct
 from typing import Any
 
 HEADER = struct.Struct("!I")
-MAX_DESCRIPTORS = 3
+MAX_DESCRIPTORS = 4
 INHERITED = 3
-"""The number under which a process finds the descriptor that it inherits."""
+"""The number under which a process finds the first descriptor that it inherits; a second one follows it."""
 _DESCRIPTOR = struct.Struct("i")
 _MAX_FRAME = 16 * 1024 * 1024
 

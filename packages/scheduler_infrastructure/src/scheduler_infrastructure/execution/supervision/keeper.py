@@ -110,8 +110,9 @@ def _spawn(frame: dict[str, Any], descriptors: list[int]) -> int:
     """Starts the process in its own session; raises `OSError` or `ValueError`."""
     null, out, err = descriptors[:3]
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
-    if len(descriptors) > 3:
-        actions.append((os.POSIX_SPAWN_DUP2, descriptors[3], frames.INHERITED))
+    # Received numbers ascend, so none of these overwrites one that is still to be copied.
+    for number, descriptor in enumerate(descriptors[3:], frames.INHERITED):
+        actions.append((os.POSIX_SPAWN_DUP2, descriptor, number))
     # posix_spawn cannot change the folder; a keeper has one task at a time, so its own folder will do.
     os.chdir(frame["cwd"])
     try:

@@ -1,11 +1,14 @@
-"""What runs in a warm child: takes calls from descriptor 3, one at a time, and answers each.
+"""What runs in a warm child: takes calls from descriptor 4, one at a time, and answers each on descriptor 3.
 
 It is started as a script, by whatever interpreter the tasks use, so it needs only the standard library and imports
-nothing of ours. Frames are four bytes of length and JSON. A call is ``{"call", "args", "env", "folder"}``, and ``env``
-names the output file and the folder of artifacts; the answer is ``{"kind", …}``: ``ok`` (``output``, or ``written``
-when the task wrote the output file), ``exception``, ``import_error``, ``invalid_output``, ``exit`` (``message``,
-``detail``, ``exit_code``), or ``stale`` (the source has changed since it was imported; nothing was called). ``doubt``
-says why this process should not be used again, where there is a reason.
+nothing of ours. A call is a message of its own, so that calls may line up and the worker can take back those that
+have not begun: JSON, ``{"call", "args", "env", "folder"}``, where ``env`` names the output file and the folder of
+artifacts; or, where it is long, ``L`` and four bytes of its length, and the JSON follows on descriptor 3. The answer is
+four bytes of length and JSON, ``{"kind", …}``: ``ok`` (``output``, or ``written`` when the task wrote the output file),
+``exception``, ``import_error``, ``invalid_output``, ``exit`` (``message``, ``detail``, ``exit_code``), or ``stale``
+(the source has changed since it was imported; nothing was called). ``doubt`` says why this process should not be used
+again, where there is a reason. With ``hold`` the next call begins only when the worker has sent one byte: it looks at
+what the call has printed or written first, or ends the process.
 
 What is done around every call is what an empty function costs, so it is counted in microseconds: variables stay from
 call to call where they are the same, and a folder in which nothing was made is not listed.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -26,12 +30,15 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
 
-_DESCRIPTOR = 3
+_ANSWERS = 3
+_CALLS = 4
+_LONG = b"L"
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_OUTPUT = 64 * 1024
 _MAX_GROWTH_KIB = 256 * 1024
@@ -40,6 +47,7 @@ _ANY_CHANGE = 0xFC0
 """What a watch on a folder notices: names made, removed or moved in it, and the folder itself moved or removed."""
 
 _HEADER = struct.Struct("!I")
+_NOTHING = bytes(4)
 # Bound before a task can replace them, and without what json.dumps and json.loads look at on every call.
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
@@ -126,6 +134,15 @@ class Innocence:
         if self._rss is None:
             self._rss = rss
         return "it has grown" if rss > self._rss + _MAX_GROWTH_KIB else None
+
+    @staticmethod
+    def has_printed() -> bool:
+        """Whether output waits in the pipes. The worker empties them only while a call is slow, and then none follows
+        until it has seen them empty."""
+        try:
+            return any(fcntl.ioctl(descriptor, termios.FIONREAD, _NOTHING) != _NOTHING for descriptor in (1, 2))
+        except OSError:
+            return True
 
     @staticmethod
     def _identities() -> list[tuple[int, int]] | None:
@@ -323,6 +340,10 @@ def _empty(folder: str, keep: set[str]) -> None:
             os.unlink(path)
 
 
+_HOLDING = ('"kind":"stale"', '"kind":"import_error"', '"kind":"spawn_error"', '"kind":"ok","written"')
+"""Answers that the worker acts upon before anything else may happen here."""
+
+
 class Child:
     """One process, and what it keeps between calls."""
 
@@ -332,11 +353,17 @@ class Child:
         self._variables = Variables()
         self._folder = Folder(libc)
 
-    def answer(self, call: dict[str, Any]) -> str:
+    def answer(self, call: dict[str, Any]) -> tuple[str, bool]:
+        """The answer, and whether the next call has to wait for the worker."""
         fields = self._perform(call)
         self._innocence.restore_streams()
         doubt = self._folder.leave() or self._innocence.doubt()
-        return "{" + fields + "}" if doubt is None else '{"doubt":' + _encode(doubt) + "," + fields + "}"
+        if doubt is not None:
+            return '{"hold":true,"doubt":' + _encode(doubt) + "," + fields + "}", True
+        # Text that is not Unicode cannot be kept: the worker ends a process whose answer it cannot read.
+        if fields.startswith(_HOLDING) or "\\ud" in fields or self._innocence.has_printed():
+            return '{"hold":true,' + fields + "}", True
+        return "{" + fields + "}", False
 
     def _perform(self, call: dict[str, Any]) -> str:
         """Makes the call; returns the fields of the answer as JSON text."""
@@ -363,30 +390,29 @@ class Child:
             self._variables.leave()
 
 
-def _receive(connection: socket.socket) -> str | None:
-    """The next frame; nothing follows one before it is answered."""
-    data = connection.recv(_CHUNK)
-    while data and len(data) < _HEADER.size:
-        more = connection.recv(_CHUNK)
-        data = data + more if more else b""
-    if not data:
+def _receive(calls: socket.socket, answers: socket.socket) -> str | None:
+    """The next call; ``None`` when the worker is gone, or the last call has closed what connects us."""
+    try:
+        data = calls.recv(_CHUNK)
+        if data[:1] != _LONG:
+            return data.decode() or None
+        missing = _HEADER.unpack_from(data, 1)[0]
+        parts = []
+        while missing > 0:
+            part = answers.recv(min(missing, _CHUNK))
+            if not part:
+                return None
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts).decode()
+    except OSError:
         return None
-    missing = _HEADER.unpack_from(data)[0] + _HEADER.size - len(data)
-    if not missing:
-        return data[_HEADER.size :].decode()
-    parts = [data[_HEADER.size :]]
-    while missing > 0:
-        more = connection.recv(min(missing, _CHUNK))
-        if not more:
-            return None
-        parts.append(more)
-        missing -= len(more)
-    return b"".join(parts).decode()
 
 
 def main() -> None:
-    connection = socket.socket(fileno=_DESCRIPTOR)
-    connection.set_inheritable(False)
+    answers, calls = socket.socket(fileno=_ANSWERS), socket.socket(fileno=_CALLS)
+    answers.set_inheritable(False)
+    calls.set_inheritable(False)
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     folder = sys.argv[1]
@@ -396,13 +422,13 @@ def main() -> None:
     for stream in streams:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     child = Child(folder, libc)
-    while True:
-        frame = _receive(connection)
-        if frame is None:
-            return
+    while (frame := _receive(calls, answers)) is not None:
         call, _ = _decode(frame)
-        body = child.answer(call).encode()
-        connection.sendall(_HEADER.pack(len(body)) + body)
+        text, hold = child.answer(call)
+        body = text.encode()
+        answers.sendall(_HEADER.pack(len(body)) + body)
+        if hold and not answers.recv(1):
+            return
 
 
 if __name__ == "__main__":
