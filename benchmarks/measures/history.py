@@ -1,7 +1,9 @@
 """Whether cost follows work or history: the same operations beside ever more finished runs.
 
 They are the use cases themselves, in this process, over a few connections; a cost is the processor time of this process
-and of the server's processes that serve it, so that what else the machine does weighs little. Ratios are what counts.
+and of the server's processes that serve it, so that what else the machine does weighs little. Ratios are what counts:
+the sizes take turns, round by round, so that what the machine does to one it does to the others. A list shows a full
+page beside any number of runs; with history, the page of failed runs comes from its oldest tenth.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import asyncpg
 import msgspec
 import psutil
 
-from benchmarks.history_rows import Filling, fill, make_partitions
+from benchmarks.history_rows import Filling, fail_a_page, fill, make_partitions
 from benchmarks.measure import Figures, Measure
 from benchmarks.report import outline
 from benchmarks.servers import servers
@@ -46,7 +48,17 @@ ROUNDS = 20
 LOOKS = 100
 WORKFLOWS = 10
 TIMED = 50
+A_PAGE_SHOWS = 50
 ACTOR = Actor("key:benchmark", DEFAULT_PROJECT)
+
+_LISTS = {
+    "list": RunFilter(),
+    "list_of_workflow": RunFilter(workflow="noop3"),
+    "list_failed": RunFilter(states=("failed",)),
+    "list_failed_of_workflow": RunFilter(workflow="noop7", states=("failed", "timed_out")),
+    "list_running": RunFilter(states=("pending", "running")),
+}
+_FULL = {"list", "list_of_workflow", "list_failed", "list_failed_of_workflow"}
 
 
 def _is_postgres(pid: int) -> bool:
@@ -71,7 +83,10 @@ class Cost(NamedTuple):
 async def by_size(sizes: Sequence[int]) -> Figures:
     """Milliseconds per run (start, claim, record), per due time (fire) and per look, beside so many finished runs;
     and each figure of the others over the first one's."""
-    found = {str(size): await _beside(size) for size in sizes}
+    async with contextlib.AsyncExitStack() as stack:
+        benches = {size: await stack.enter_async_context(_beside(size)) for size in sizes}
+        await _measure(list(benches.values()))
+        found = {str(size): bench.figures for size, bench in benches.items()}
     first = found[str(sizes[0])]
     for size in sizes[1:]:
         found[f"ratio_{size}_to_{sizes[0]}"] = {
@@ -80,16 +95,25 @@ async def by_size(sizes: Sequence[int]) -> Figures:
     return found
 
 
-async def _beside(size: int) -> dict[str, float]:
+@contextlib.asynccontextmanager
+async def _beside(size: int) -> AsyncIterator["_Bench"]:
     async with _own_database() as settings, open_process(settings, "benchmark") as process:
         bench = _Bench(process)
         await bench.prepare()
-        await make_partitions(process.gateways.database(), await bench.moment())
         began = time.monotonic()
-        if size:
-            await bench.fill(size)
-        figures = {"fill_seconds": time.monotonic() - began}
-        return figures | await bench.measure()
+        await bench.fill(size)
+        await make_partitions(process.gateways.database(), await bench.moment())
+        bench.figures["fill_seconds"] = time.monotonic() - began
+        yield bench
+
+
+async def _measure(benches: Sequence["_Bench"]) -> None:
+    for work, warm, rounds in _ROUNDS:
+        for number in range(warm + rounds):
+            for bench in benches:
+                await bench.round(work, kept=number >= warm)
+    for bench in benches:
+        bench.close()
 
 
 @contextlib.asynccontextmanager
@@ -116,6 +140,12 @@ class _Bench:
     def __init__(self, process: Application) -> None:
         self._process = process
         self._use_cases = process.use_cases
+        self.figures: dict[str, float] = {}
+        self._costs: dict[str, list[Cost]] = {}
+        self._kept = False
+        self._term: Any = None
+        self._fires_left = ROUNDS
+        self._shown = ""
         self._servers: list[int] = []
         self._used: dict[int, float] = {}
         self._worker_id = process.adapters.ids().new()
@@ -131,6 +161,8 @@ class _Bench:
         await self._use_cases.register_worker().execute(worker)
         await self._record(await self._claim(await self._start()))
         await self._write("update workers set lease_until = clock_timestamp() + interval '1 day'")
+        self._term = await self._use_cases.campaign().renew()
+        await self._write("update leadership set lease_until = clock_timestamp() + interval '1 day'")
 
     async def moment(self) -> datetime:
         """The store's time."""
@@ -139,21 +171,31 @@ class _Bench:
 
     async def fill(self, size: int) -> None:
         template = (await self._rows("select id from runs limit 1"))[0]["id"]
-        workflows = [row["id"] for row in await self._rows("select id from workflows where name like 'noop%'")]
+        noops = await self._rows("select id from workflows where name like 'noop%' order by name")
         trigger_id = (await self._rows("select id from triggers limit 1"))[0]["id"]
-        connection = await asyncpg.connect(self._process.settings().database_url)
-        await connection.execute("set synchronous_commit = off; set statement_timeout = 0")
-        filling = Filling(template, workflows, trigger_id)
-        await fill(connection, filling, size)
+        filling = Filling(template, [row["id"] for row in noops], trigger_id)
+        url = self._process.settings().database_url
+        connection = await asyncpg.connect(url)
+        if size:
+            await fill(url, filling, size)
+        else:
+            await fail_a_page(connection, filling)
+        await connection.execute("vacuum (analyze) runs, task_runs, workflows, versions, triggers", timeout=600)
         await connection.execute("checkpoint", timeout=600)
         await connection.close()
 
-    async def measure(self) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for stage in (self._work, self._fire, self._lists, self._move):
-            await self._find_servers()
-            await stage(figures)
-        return figures
+    async def round(self, work: "Work", *, kept: bool) -> None:
+        """One round of ``work``; what it costs counts where it is ``kept``."""
+        await self._find_servers()
+        self._kept = kept
+        await work(self)
+
+    def close(self) -> None:
+        """Makes figures of the costs. Medians: one pause of the machine, or a first look at a table, says nothing of
+        the others."""
+        for name, costs in self._costs.items():
+            self.figures[f"{name}_cpu_ms"] = statistics.median(cost.cpu for cost in costs) * 1_000
+            self.figures[f"{name}_elapsed_ms"] = statistics.median(cost.elapsed for cost in costs) * 1_000
 
     async def _find_servers(self) -> None:
         """The processes that serve our connections, where they are on this machine."""
@@ -162,59 +204,40 @@ class _Bench:
         )
         self._servers = [row["pid"] for row in rows if _is_postgres(row["pid"])]
 
-    async def _work(self, figures: dict[str, float]) -> None:
-        """Runs of one task, a hundred at a time: started, claimed, recorded."""
-        for _ in range(3):
-            await self._record(await self._claim(await self._start()))
-        started, claims, records = [], [], []
-        for _ in range(ROUNDS):
-            cost, hints = await self._cost(self._start)
-            started.append(cost)
-            cost, claimed = await self._cost(partial(self._claim, hints))
-            claims.append(cost)
-            cost, _ = await self._cost(partial(self._record, claimed))
-            records.append(cost)
-        for name, costs in (("start", started), ("claim", claims), ("record", records)):
-            _put(figures, name, costs, BATCH)
+    async def runs(self) -> None:
+        """A hundred runs of one task: started, claimed, recorded."""
+        hints = await self._cost("start", BATCH, self._start)
+        claimed = await self._cost("claim", BATCH, partial(self._claim, hints))
+        await self._cost("record", BATCH, partial(self._record, claimed))
 
-    async def _fire(self, figures: dict[str, float]) -> None:
+    async def fire(self) -> None:
         """Schedules that are due in the same second."""
-        term = await self._use_cases.campaign().renew()
-        await self._write("update leadership set lease_until = clock_timestamp() + interval '1 day'")
-        costs = []
-        for number in range(ROUNDS):
-            await self._write(_DUE, float(ROUNDS - number))
-            cost, fired = await self._cost(lambda: self._use_cases.fire_due_schedules().execute(term))
-            if fired < TIMED:
-                raise RuntimeError(f"{fired} due times were decided instead of {TIMED}")
-            costs.append(cost)
-        _put(figures, "fire", costs, TIMED)
-        looks = [(await self._cost(lambda: self._look(term)))[0] for _ in range(LOOKS)]
-        _put(figures, "idle_look", looks, 1)
+        self._fires_left -= 1
+        await self._write(_DUE, float(self._fires_left))
+        fired = await self._cost("fire", TIMED, lambda: self._use_cases.fire_due_schedules().execute(self._term))
+        if fired < TIMED:
+            raise RuntimeError(f"{fired} due times were decided instead of {TIMED}")
 
-    async def _look(self, term: Any) -> None:
+    async def look(self) -> None:
         """What an idle leader asks again and again."""
-        await self._use_cases.next_due().execute()
-        await self._use_cases.relay_hints().execute(term)
 
-    async def _lists(self, figures: dict[str, float]) -> None:
+        async def look() -> None:
+            await self._use_cases.next_due().execute()
+            await self._use_cases.relay_hints().execute(self._term)
+
+        await self._cost("idle_look", 1, look)
+
+    async def lists(self) -> None:
         reader = self._process.adapters.reader()
-        first = PageRequest(50)
-        asked = {
-            "list": RunFilter(),
-            "list_of_workflow": RunFilter(workflow="noop3"),
-            "list_failed": RunFilter(states=("failed",)),
-            "list_failed_of_workflow": RunFilter(workflow="noop7", states=("failed", "timed_out")),
-            "list_running": RunFilter(states=("pending", "running")),
-        }
-        for name, where in asked.items():
-            for _ in range(10):
-                await reader.runs(DEFAULT_PROJECT, where, first)
-            look = partial(reader.runs, DEFAULT_PROJECT, where, first)
-            looks = [(await self._cost(look))[0] for _ in range(LOOKS)]
-            _put(figures, name, looks, 1)
+        for name, where in _LISTS.items():
+            page = await self._cost(name, 1, partial(reader.runs, DEFAULT_PROJECT, where, PageRequest(A_PAGE_SHOWS)))
+            if name in _FULL and len(page.items) < A_PAGE_SHOWS:
+                raise RuntimeError(f"{name} showed {len(page.items)} runs instead of a full page")
+            if name == "list":
+                self._shown = page.items[-1].id
+        await self._cost("show_run", 1, lambda: reader.run(DEFAULT_PROJECT, self._shown))
 
-    async def _move(self, figures: dict[str, float]) -> None:
+    async def move(self) -> None:
         """Finished runs into history; not among the ratios, for it is work that comes once a run."""
         await self._write("update runs set finished_at = finished_at - interval '1 hour' where finished_at is not null")
 
@@ -229,8 +252,9 @@ class _Bench:
                 total += moved
             return total
 
-        cost, moved = await self._cost(move)
-        figures["move_ms_per_run"] = cost.cpu * 1_000 / max(1, moved)
+        before = self._cpu()
+        moved = await move()
+        self.figures["move_ms_per_run"] = (self._cpu() - before) * 1_000 / max(1, moved)
 
     async def _deploy(self, name: str, **more: Any) -> None:
         document = {"workflow": name, "tasks": {"t": {"shell": "true"}}, **more}
@@ -255,10 +279,14 @@ class _Bench:
         await asyncio.gather(*(record.execute(report) for report in reports))
         await self._use_cases.announcer().idle()
 
-    async def _cost(self, work: Callable[[], Awaitable[Any]]) -> tuple[Cost, Any]:
+    async def _cost(self, name: str, size: int, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Notes what ``work`` costs, by each of its ``size`` items."""
         before, began = self._cpu(), time.perf_counter()
         result = await work()
-        return Cost(self._cpu() - before, time.perf_counter() - began), result
+        cost = Cost((self._cpu() - before) / size, (time.perf_counter() - began) / size)
+        if self._kept:
+            self._costs.setdefault(name, []).append(cost)
+        return result
 
     def _cpu(self) -> float:
         for pid in self._servers:
@@ -277,10 +305,16 @@ class _Bench:
             await connection.fetch(both(sql), *arguments)
 
 
-def _put(figures: dict[str, float], name: str, costs: Sequence[Cost], size: int) -> None:
-    """Medians: one pause of the machine, or a first look at a table, says nothing of the others."""
-    figures[f"{name}_cpu_ms"] = statistics.median(cost.cpu for cost in costs) * 1_000 / size
-    figures[f"{name}_elapsed_ms"] = statistics.median(cost.elapsed for cost in costs) * 1_000 / size
+Work = Callable[[_Bench], Awaitable[None]]
+
+_ROUNDS: tuple[tuple[Work, int, int], ...] = (
+    (_Bench.runs, 3, ROUNDS),
+    (_Bench.fire, 0, ROUNDS),
+    (_Bench.look, 5, LOOKS),
+    (_Bench.lists, 10, LOOKS),
+    (_Bench.move, 0, 1),
+)
+"""What is measured, after how many rounds that do not count, and in how many that do."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

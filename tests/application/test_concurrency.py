@@ -40,6 +40,21 @@ async def test_runs_over_the_limit_wait_and_follow_in_order(world: World) -> Non
     assert await slots(world) == {"": 0}
 
 
+async def test_recorded_times_follow_one_another_where_a_transaction_had_to_wait_for_another(world: World) -> None:
+    """A cancel that reads the clock and then waits for a lock meets what happened after its moment."""
+    await world.deploy(limited(1))
+    first, second, third = await started(world, 3)
+    (task,) = await world.claim()
+    await world.finish(task)
+    world.clock.advance(-0.5)
+    await world.cancel(second)
+    runs = [await world.run(run_id) for run_id in (first, second, third)]
+    assert [run.state for run in runs] == ["succeeded", "cancelled", "running"]
+    moments = [moment for run in runs for moment in (run.started_at, run.finished_at) if moment is not None]
+    assert len(moments) == 5
+    assert moments == sorted(moments)
+
+
 async def test_each_value_of_the_key_has_a_limit_of_its_own(world: World) -> None:
     await world.deploy(limited(1, key="${{ inputs.k }}"))
     runs = [(await world.start("flow", k=key)).run_id for key in ("x", "y", "x", "z" * 500, "z" * 500)]

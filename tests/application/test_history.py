@@ -18,9 +18,11 @@ from scheduler_application.run.logs import ReadLogsCommand
 from scheduler_application.run.prune import PruneFinished, Retention, Tidied
 from scheduler_application.run.start import StartRunCommand
 from scheduler_application.why import WhyCommand
+from scheduler_domain.run.outcome import Succeeded
 from scheduler_infrastructure.persistence import history, partitions
 from scheduler_infrastructure.persistence.schema import migrate
 from tests.application.test_backfills import backfill, due, finish, look
+from tests.application.test_child_runs import child_of, deadlines, parent
 from tests.application.test_expectations import alerts, expecting, judged, succeed
 from tests.application.test_firing import HOUR, MINUTE, fire, timed
 from tests.application.test_leadership import campaign, end_of_lease
@@ -128,6 +130,47 @@ async def test_what_lives_or_ended_just_now_does_not_move(world: World) -> None:
     await world.work()
     await pruned(world, 4 * MINUTE)
     assert await in_live_tables(world) == (1, 1)
+
+
+@pytest.mark.parametrize("away", [6 * MINUTE, 45 * DAY])
+async def test_a_child_whose_cancelled_parent_has_moved_or_gone_is_found_all_the_same(
+    world: World, away: float
+) -> None:
+    """Who cancelled the parent died before the child was cancelled, and nobody led for a while."""
+    await world.deploy(flow(name="child"))
+    await world.deploy(parent())
+    run_id = (await world.start("parent")).run_id
+    child = await child_of(world, run_id)
+
+    async def stop_only_the_parent(tx: Any) -> None:
+        await world.stop_runs._stop(tx, [run_id], "cancel", None)
+
+    await world.store.transact(stop_only_the_parent)
+    tidied = await pruned(world, away)
+    assert tidied.rows["moved_runs" if on_postgres(world) and away < DAY else "runs"] == (
+        1 if on_postgres(world) or away > DAY else 0
+    )
+    assert (await world.run(child)).state == "running"
+    assert await deadlines(world) == 1
+    assert (await world.run(child)).state == "cancelled"
+    assert await deadlines(world) == 0
+
+
+async def test_a_list_names_the_run_that_started_a_child_wherever_that_is(world: World) -> None:
+    await world.deploy(flow(name="child"))
+    await world.deploy(parent())
+    run_id = (await world.start("parent")).run_id
+    child = await child_of(world, run_id)
+    await world.work()
+
+    async def seen_of_child() -> list[Any]:
+        page = await world.reader.runs(ACTOR.project, RunFilter(workflow="child"), PageRequest())
+        assert [run.id for run in page.items] == [child]
+        return [page.items[0].parent_run_id, (await world.run(child)).parent_run_id]
+
+    assert await seen_of_child() == [run_id, run_id]
+    await pruned(world, 6 * MINUTE)
+    assert await seen_of_child() == [run_id, run_id]
 
 
 async def test_a_moved_run_is_run_again_from_what_failed(world: World) -> None:
@@ -333,6 +376,61 @@ async def test_pages_of_a_list_meet_every_run_once_wherever_it_is(world: World) 
         found += [run.id for run in page.items]
     assert found == sorted(await listed(world), reverse=True)
     assert len(found) == 5
+
+
+async def test_every_filter_finds_its_runs_however_many_weeks_ago(world: World) -> None:
+    """Spans of weeks are asked one after the other; what they leave out would be missed here."""
+    await world.deploy(flow())
+    await world.deploy(flow(name="other"))
+    made: list[RunView] = []
+    for number in range(6):
+        for name in ("flow", "other"):
+            run_id = (await world.start(name)).run_id
+            outcome = failure() if number % 2 else Succeeded(1)
+            await world.work(results(a=outcome))
+            made.append(await world.run(run_id))
+        await pruned(world, 13 * DAY, Retention())
+    made.append(await world.run((await world.start("flow")).run_id))
+    newest_first = made[::-1]
+    moments = [made[0].created_at, made[5].created_at, made[-1].created_at]
+    filters = [
+        RunFilter(),
+        RunFilter(workflow="other"),
+        RunFilter(states=("failed",)),
+        RunFilter(states=("running",)),
+        RunFilter(states=("failed", "running"), workflow="flow"),
+        *(RunFilter(created_after=moment) for moment in moments),
+        *(RunFilter(created_before=moment, states=("succeeded",)) for moment in moments),
+        RunFilter(created_after=moments[0], created_before=moments[2]),
+    ]
+    for where in filters:
+        wanted = [
+            run.id
+            for run in newest_first
+            if (not where.states or run.state in where.states)
+            and where.workflow in (None, run.workflow)
+            and (where.created_after is None or run.created_at > where.created_after)
+            and (where.created_before is None or run.created_at < where.created_before)
+        ]
+        for limit in (1, 2, 50):
+            found: list[str] = []
+            page = await world.reader.runs(ACTOR.project, where, PageRequest(limit))
+            found += [run.id for run in page.items]
+            while page.next_cursor is not None:
+                page = await world.reader.runs(ACTOR.project, where, PageRequest(limit, page.next_cursor))
+                found += [run.id for run in page.items]
+            assert found == wanted, (where, limit)
+
+
+@pytest.mark.parametrize("digit", ["0", "f"])
+async def test_an_id_of_no_time_is_no_run_and_a_page_all_the_same(world: World, digit: str) -> None:
+    await world.deploy(flow())
+    run_id = (await world.start("flow")).run_id
+    strange = f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}"
+    assert await world.reader.run(ACTOR.project, strange) is None
+    assert await world.reader.task_run(ACTOR.project, strange) is None
+    page = await world.reader.runs(ACTOR.project, RunFilter(), PageRequest(5, strange))
+    assert [run.id for run in page.items] == ([run_id] if digit == "f" else [])
 
 
 async def test_only_the_current_epoch_prunes(world: World) -> None:

@@ -1,10 +1,14 @@
 """Hints that were lost are found again; a backlog that drains is not repeated."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+
 from scheduler_application.errors import Unavailable
-from scheduler_application.ports.messaging import Delivery, Hint, Lane
+from scheduler_application.ports.messaging import Delivery, Hint, HintPublisher, Lane
+from scheduler_application.run import announce
 from scheduler_application.run.relay import RelayHints
 from tests.support.flows import flow
 from tests.support.world import World
@@ -36,6 +40,19 @@ class Down:
 
     async def publish(self, lane: Lane, hints: Sequence[Hint]) -> None:
         raise Unavailable(f"the broker does not answer about {len(hints)} hints for {lane.queue}")
+
+
+class Slow:
+    """A broker that takes its time: it was ``asked``, and answers when ``answers`` is set."""
+
+    def __init__(self, publisher: HintPublisher) -> None:
+        self._publisher = publisher
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def publish(self, lane: Lane, hints: Sequence[Hint]) -> None:
+        self.asked.set()
+        await self.answers.wait()
+        await self._publisher.publish(lane, hints)
 
 
 async def test_what_becomes_ready_is_hinted_at_once_and_marked(world: World) -> None:
@@ -72,6 +89,27 @@ async def test_a_hint_that_is_under_way_is_not_repeated(world: World) -> None:
     assert await relay(world, 0.2) == 1
 
 
+async def test_a_backlog_is_not_given_again_while_its_hints_are_on_their_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "MANY_ON_THE_WAY", 2)
+    await world.deploy(flow("a b c"))
+    publisher = world.announcer._publisher
+    world.announcer._publisher = Down()
+    await world.start("flow")
+    await world.announcer.idle()
+    slow = world.announcer._publisher = Slow(publisher)
+    world.clock.advance(3)
+    leadership = await world.lead()
+    assert (await world.relay_hints.execute(leadership)).hints == 3
+    await slow.asked.wait()
+    passes = [await world.relay_hints.execute(leadership) for _ in range(3)]
+    assert [(relayed.hints, relayed.any_open) for relayed in passes] == [(0, True)] * 3
+    slow.answers.set()
+    await world.announcer.idle()
+    assert len(await taken(world)) == 3
+
+
 async def test_hints_that_nobody_claimed_are_published_again(world: World) -> None:
     await world.deploy(flow("a b c"))
     await world.start("flow")
@@ -80,6 +118,27 @@ async def test_hints_that_nobody_claimed_are_published_again(world: World) -> No
     assert [await relay(world, 16) for _ in range(2)] == [3, 3]
     assert len(await taken(world)) == 6
     assert len(await world.work()) == 3
+
+
+async def test_a_hint_that_was_just_too_young_does_not_wait_as_long_again(world: World) -> None:
+    await world.deploy(flow())
+    await world.start("flow")
+    assert len(await taken(world)) == 1
+    assert await relay(world, 14) == 0
+    assert await relay(world, 4) == 1
+
+
+async def test_what_a_broker_lost_that_was_away_for_long_is_hinted_when_it_is_back(world: World) -> None:
+    await world.deploy(flow())
+    await world.start("flow")
+    assert len(await taken(world)) == 1
+    publisher = world.announcer._publisher
+    world.announcer._publisher = Down()
+    for _ in range(60):
+        await relay(world, 20)
+    world.announcer._publisher = publisher
+    await relay(world, 20)
+    assert len(await taken(world)) == 1
 
 
 async def test_every_message_may_be_lost_and_the_run_still_ends(world: World) -> None:
@@ -126,6 +185,14 @@ async def test_a_backlog_that_stands_still_is_repeated_whole(world: World) -> No
     await world.start("flow")
     await taken(world)
     assert [await relay(world, 20) for _ in range(2)] == [1_000, 1_500]
+
+
+async def test_a_backlog_of_which_a_part_was_repeated_is_not_taken_for_one_that_drains(world: World) -> None:
+    await world.deploy(flow({f"t{i}": {} for i in range(1_500)}))
+    await world.start("flow")
+    await taken(world)
+    looks = [await relay(world, 3) for _ in range(50)]
+    assert [count for count in looks if count] == [1_000, 1_500, 1_500, 1_500]
 
 
 async def test_a_backlog_that_stands_still_for_long_is_repeated_ever_more_rarely(world: World) -> None:

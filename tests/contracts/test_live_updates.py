@@ -102,6 +102,7 @@ async def test_watchers_hear_again_after_redis_died(private_redis: PrivateRedis)
     await live.close()
 
 
+@pytest.mark.alone
 async def test_a_silent_redis_costs_a_publish_less_than_100_ms_and_soon_nothing(redis_url: str) -> None:
     async with TcpProxy.to(redis_url) as proxy:
         live = RedisLiveUpdates(proxy.url, Chance())
@@ -117,6 +118,7 @@ async def test_a_silent_redis_costs_a_publish_less_than_100_ms_and_soon_nothing(
         await live.close()
 
 
+@pytest.mark.alone
 async def test_an_absent_redis_costs_nothing_much(redis_url: str) -> None:
     async with TcpProxy.to(redis_url) as proxy:
         await proxy.refuse()

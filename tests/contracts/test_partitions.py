@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler_application.paging import PageRequest
+from scheduler_application.ports.reading import RunFilter
 from scheduler_application.run.prune import PruneFinished, Retention
 from scheduler_infrastructure.persistence import partitions
 from scheduler_infrastructure.persistence.engine import both
@@ -20,7 +22,7 @@ from scheduler_infrastructure.persistence.partitions import (
 )
 from scheduler_infrastructure.persistence.schema import migrate
 from tests.support.flows import flow
-from tests.support.world import World, at_once, open_world
+from tests.support.world import ACTOR, World, at_once, open_world
 
 DAY = 86_400
 MONTH = Retention(timedelta(days=30), timedelta(days=30), timedelta(days=30))
@@ -150,3 +152,46 @@ async def test_starting_claiming_and_ending_need_no_history_table(world: World) 
         await world.start("flow")
         (claimed,) = await world.claim()
         await world.finish(claimed)
+
+
+async def test_a_full_page_and_a_run_by_its_id_need_only_the_weeks_around_it(world: World) -> None:
+    """Whatever else history holds is not even locked, let alone planned for."""
+    await world.deploy(flow())
+    old = await finished_run(world)
+    world.clock.advance(21 * DAY)
+    new = [await finished_run(world) for _ in range(3)]
+    await prune(world)
+    (task,) = (await world.run(new[0])).tasks or []
+    weeks = [end_of(RUN_HISTORY, time_of(run_id)) for run_id in (old, new[0])]
+    assert weeks[0] + timedelta(weeks=2) < weeks[1]
+    assert set(weeks) <= set(await ends(world, RUN_HISTORY))
+    far = ", ".join(partitions.name_of(kind, weeks[0]) for kind in partitions.OF_FINISHED)
+    async with world.database.transaction() as connection:
+        await connection.fetch(both(f"lock table {far} in access exclusive mode"))
+        first = await world.reader.runs(ACTOR.project, RunFilter(workflow="flow"), PageRequest(2))
+        second = await world.reader.runs(ACTOR.project, RunFilter(), PageRequest(1, new[2]))
+        assert [run.id for run in first.items] == new[:0:-1]
+        assert [run.id for run in second.items] == new[1:2]
+        assert (await world.run(new[0])).state == "succeeded"
+        found = await world.reader.task_run(ACTOR.project, task.id)
+        assert found is not None
+        assert found.run_id == new[0]
+    every = await world.reader.runs(ACTOR.project, RunFilter(), PageRequest())
+    assert [run.id for run in every.items] == [*new[::-1], old]
+
+
+async def test_runs_that_live_are_listed_without_a_look_into_history(world: World) -> None:
+    await world.deploy(flow())
+    await finished_run(world)
+    await prune(world)
+    live = (await world.start("flow")).run_id
+    async with world.database.transaction() as connection:
+        await connection.fetch(both("lock table run_history, task_run_history in access exclusive mode"))
+        page = await world.reader.runs(ACTOR.project, RunFilter(states=("pending", "running")), PageRequest())
+        assert [run.id for run in page.items] == [live]
+
+
+async def test_reads_are_planned_for_their_arguments(world: World) -> None:
+    async with world.database.reading() as connection:
+        rows = await connection.fetch(both("select current_setting('plan_cache_mode') as mode"))
+    assert rows[0]["mode"] == "force_custom_plan"

@@ -17,6 +17,7 @@ from scheduler_application.ports.rows import AttemptEnd, Resolution, Slot, Worke
 from scheduler_application.workflow.authoring import SaveDraftCommand
 from scheduler_domain.run.outcome import Cancelled
 from scheduler_domain.run.states import FINAL_TASK_STATES, TASK_TRANSITIONS, TaskEvent, TaskState, task_sources
+from scheduler_infrastructure.clock import MachineClock
 from scheduler_infrastructure.persistence.engine import both, make_database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.store import SqlStore
@@ -150,6 +151,25 @@ async def test_a_store_that_is_not_there_is_unavailable(tmp_path: Any) -> None:
     await database.close()
 
 
+async def test_a_store_that_takes_no_writes_is_unavailable_until_it_does(postgres_url: str) -> None:
+    database = make_database(postgres_url, MachineClock())
+    guard = StoreGuard(deadline_seconds=1.0)
+    admin = await asyncpg.connect(postgres_url)
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.fetch(both("create table written ()"))
+
+    name = await admin.fetchval("select current_database()")
+    await admin.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    with pytest.raises(Unavailable):
+        await guard.run(write)
+    await admin.execute(f'alter database "{name}" reset default_transaction_read_only')
+    await guard.run(write)
+    await admin.close()
+    await database.close()
+
+
 # Answers that got lost ------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +280,9 @@ async def test_a_claim_needs_the_right_fence_a_live_worker_and_a_claimable_row(w
 
 
 async def waits_for_a_lock(world: World) -> bool:
-    rows = await world.rows("select 1 as found from pg_stat_activity where wait_event_type = 'Lock'")
+    rows = await world.rows(
+        "select 1 as found from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )
     return bool(rows)
 
 

@@ -126,6 +126,7 @@ async def test_a_publish_whose_answer_is_lost_is_unconfirmed_though_it_happened(
         await source.close()
 
 
+@pytest.mark.alone
 async def test_the_breaker_opens_for_a_broker_that_is_there_and_silent(proxy: TcpProxy, broker_namespace: str) -> None:
     states: list[str] = []
     async with rabbit(
@@ -164,6 +165,7 @@ async def test_a_cut_connection_is_made_again_and_unacknowledged_hints_come_agai
         await source.close()
 
 
+@pytest.mark.alone
 async def test_a_refused_connection_is_tried_until_it_is_accepted(proxy: TcpProxy, broker_namespace: str) -> None:
     await proxy.refuse()
     async with rabbit(proxy.url, broker_namespace) as broker:

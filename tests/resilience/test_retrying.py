@@ -22,7 +22,11 @@ class Refusal(Exception):
 
 
 @pytest.mark.parametrize(
-    "state", ["40001", "40P01", "55P03", "57P01", "57P03", "53300", "08000", "08003", "08006", "08P01"]
+    "state",
+    [
+        *("25006", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53100", "53200", "53300", "58030"),
+        *("08000", "08003", "08006", "08P01"),
+    ],
 )
 async def test_a_passing_refusal_is_tried_again(state: str) -> None:
     tries = iter([Refusal(state), Refusal(state), None])
@@ -67,6 +71,7 @@ async def test_it_gives_up_after_so_many_attempts_and_says_so_plainly() -> None:
     assert given_up.value.__suppress_context__
 
 
+@pytest.mark.alone
 async def test_it_gives_up_at_the_deadline_though_an_attempt_hangs() -> None:
     started = time.monotonic()
     with pytest.raises(Unavailable):
@@ -152,3 +157,13 @@ async def test_a_deadline_names_who_did_not_answer() -> None:
     with pytest.raises(Unavailable, match=r"the store did not answer within 0\.01 s"):
         async with deadline(0.01, "the store"):
             await asyncio.Event().wait()
+
+
+async def test_a_full_disk_of_the_store_passes(tmp_path: Path) -> None:
+    """SQLite says so of a database that may not grow, which is how a disk without room looks to it."""
+    with sqlite3.connect(tmp_path / "small.db", isolation_level=None) as small:
+        small.execute("create table lines (text)")
+        small.execute("pragma max_page_count = 4")
+        with pytest.raises(sqlite3.OperationalError) as full:
+            small.execute("insert into lines values (zeroblob(100000))")
+    assert is_transient(full.value)

@@ -131,7 +131,7 @@ class World:
         self.database = make_database(url, clock, pool_size=5)
         guard = StoreGuard()
         self.store = SqlStore(self.database, guard)
-        self.reader = SqlReader(self.database, guard)
+        self.reader = SqlReader(self.database, guard, clock)
         self.logs = SqlLogStore(self.database, guard)
         self.metrics = PrometheusMetrics()
         self.live = self.hub.live

@@ -214,7 +214,8 @@ class UpkeepWrites(Protocol):
         ...
 
     async def orphans(self, limit: int) -> list[str]:
-        """Live child runs whose parent task run was cancelled: the cancel did not reach them yet."""
+        """Live child runs whose parent task run was cancelled, and is not among the live ones any more perhaps: the
+        cancel did not reach them yet."""
         ...
 
     async def parents(self, task_run_ids: Sequence[str]) -> list[ParentTask]:

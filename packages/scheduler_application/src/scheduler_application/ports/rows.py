@@ -290,10 +290,13 @@ class SettledTask(NamedTuple):
 
 
 class UnhintedTask(NamedTuple):
+    """``hinted_at`` is told of what was hinted and not claimed."""
+
     id: str
     claim_no: int
     queue: str
     priority: int
+    hinted_at: datetime | None = None
 
 
 class StoredVersion(NamedTuple):

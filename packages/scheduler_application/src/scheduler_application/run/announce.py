@@ -27,6 +27,9 @@ MAX_UNTOLD = 100_000
 
 MARKED_AT_ONCE = 2_000
 
+MANY_ON_THE_WAY = 2_000
+"""More hints than this that are not marked yet make an announcer busy."""
+
 MARK_AFTER_SECONDS = 1.0
 """Well before the relay takes a hint for one that was never published."""
 
@@ -68,6 +71,8 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
         self._marking: asyncio.Task[None] | None = None
         self._unmarked: list[Hint] = []
+        self._telling = 0
+        self._being_marked = 0
         self._sleep = sleep
         self._closed = False
 
@@ -97,6 +102,11 @@ class Announcer:
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._tell_all())
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether many hints are on their way: what the store shows without a mark may be among them."""
+        return len(self._hints) + self._telling + len(self._unmarked) + self._being_marked > MANY_ON_THE_WAY
+
     async def idle(self) -> None:
         """Returns when everything that was handed in has been told."""
         while tasks := {task for task in (self._task, self._marking) if task is not None}:
@@ -117,10 +127,12 @@ class Announcer:
             while self._hints or self._changes or self._commands or self._wake:
                 await self._tell_once()
         finally:
+            self._telling = 0
             self._task = None
 
     async def _tell_once(self) -> None:
         hints, self._hints = self._hints, []
+        self._telling = len(hints)
         changes, self._changes = self._changes, []
         commands, self._commands = self._commands, []
         wake, self._wake = self._wake, False
@@ -135,6 +147,7 @@ class Announcer:
         if changes:
             await self._live.publish(changes)  # type: ignore[arg-type]
         self._unmarked += [hint for hints in published for hint in hints]
+        self._telling = 0
         if self._unmarked and self._marking is None and not self._closed:
             self._marking = asyncio.create_task(self._mark_all())
 
@@ -154,8 +167,11 @@ class Announcer:
                 await self._sleep(MARK_AFTER_SECONDS)
                 hints, self._unmarked = self._unmarked, []
                 for start in range(0, len(hints), MARKED_AT_ONCE):
+                    self._being_marked = len(hints) - start
                     await self._mark(hints[start : start + MARKED_AT_ONCE])
+                self._being_marked = 0
         finally:
+            self._being_marked = 0
             self._marking = None
 
     async def _mark(self, hints: Sequence[Hint]) -> None:

@@ -252,6 +252,9 @@ class OpenRuns:
             await self.tx.runs.save_runs(changes, self.now)
 
     async def _open(self, row: LockedRun) -> None:
+        if row.started_at is not None:
+            # The transaction that let it run may have begun after this one, and had the locks before it.
+            self.now = max(self.now, row.started_at)
         unreadable = self._unreadable.get(row.version_id)
         version = unreadable_version(row.version_id, row.workflow_id)
         if unreadable is None:

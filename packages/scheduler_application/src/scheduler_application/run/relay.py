@@ -2,19 +2,26 @@
 leader."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from scheduler_application.leading import Leadership
 from scheduler_application.ports.persistence import Store, Transaction
 from scheduler_application.ports.rows import UnhintedTask
 from scheduler_application.ports.time import Clock
-from scheduler_application.run.announce import Announcer
+from scheduler_application.run.announce import MARK_AFTER_SECONDS, Announcer
 
 UNHINTED_AFTER = timedelta(seconds=2)
 """Whoever made a task run ready publishes its hint at once; one that has none after this was left behind."""
 
 HINT_LOST_AFTER = timedelta(seconds=15)
+
+SWEPT_EVERY_SECONDS = 3.0
+"""A lost hint is found so much later at most. Seldom looks would double the wait for one that was just too young."""
+
+LANE_PAUSE_SECONDS = HINT_LOST_AFTER.total_seconds() + MARK_AFTER_SECONDS
+"""Between two repeats of a lane. What was just repeated counts as hinted anew when it is marked; before all of it can
+be due again nobody knows whether the lane stands still."""
 
 RELAYED_AT_ONCE = 20_000
 
@@ -36,10 +43,12 @@ class Relayed(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The oldest task run of a lane, and when (monotonic) the whole lane is repeated if it still is the oldest then."""
+    """The oldest task run of a lane when the lane was repeated, and then: by the store's clock, and monotonic. While it
+    still is the oldest, the lane stands, and is repeated whole after ``pause``."""
 
     id: str
-    repeat_at: float
+    repeated_at: datetime
+    repeated: float
     pause: float
 
 
@@ -61,7 +70,12 @@ class RelayHints:
 
     async def execute(self, leadership: Leadership) -> Relayed:
         """Raises `LeadershipLost`, `Unavailable`."""
-        sweeps = self._clock.monotonic() - self._swept_at >= HINT_LOST_AFTER.total_seconds()
+        if self._announcer.is_busy:
+            # The store shows the hints of the last passes as missing until they are marked: a backlog would be given
+            # its own again and again, and take longer for it.
+            await self._store.transact(leadership.check)
+            return Relayed(0, any_open=True)
+        sweeps = self._clock.monotonic() - self._swept_at >= SWEPT_EVERY_SECONDS
         seen = await self._store.transact(lambda tx: self._look(tx, leadership, sweeps=sweeps))
         found = list(seen.unhinted)
         if sweeps:
@@ -86,14 +100,22 @@ class RelayHints:
             lanes.setdefault((row.queue, row.priority), []).append(row)
         found: list[UnhintedTask] = []
         now = self._clock.monotonic()
-        self._heads = {lane: head for lane, head in self._heads.items() if now < head.repeat_at + LONGEST_PAUSE_SECONDS}
+        self._heads = {
+            lane: head for lane, head in self._heads.items() if now < head.repeated + 2 * LONGEST_PAUSE_SECONDS
+        }
         for lane, rows in lanes.items():
             head = self._heads.get(lane)
-            if head is None or head.id != rows[0].id:
-                found += rows[:DRAINING_RELAYED]
-                self._heads[lane] = _Head(rows[0].id, now, HINT_LOST_AFTER.total_seconds())
-            elif now >= head.repeat_at:
-                found += rows
-                pause = min(head.pause * 2, LONGEST_PAUSE_SECONDS)
-                self._heads[lane] = _Head(head.id, now + pause, pause)
+            stands = head is not None and head.id == rows[0].id
+            if head is not None and now - head.repeated < max(head.pause if stands else 0.0, LANE_PAUSE_SECONDS):
+                continue
+            found += rows if stands else rows[:DRAINING_RELAYED]
+            pause = _next_pause(head, rows[0]) if head is not None and stands else HINT_LOST_AFTER.total_seconds()
+            self._heads[lane] = _Head(rows[0].id, self._clock.now(), now, pause)
         return found
+
+
+def _next_pause(head: _Head, oldest: UnhintedTask) -> float:
+    """Twice the last, where the last repeat reached the broker: one that was away, and may come back empty, must not
+    wait for what was told to nobody."""
+    arrived = oldest.hinted_at is not None and oldest.hinted_at >= head.repeated_at
+    return min(head.pause * 2, LONGEST_PAUSE_SECONDS) if arrived else head.pause

@@ -145,7 +145,7 @@ class Adapters(containers.DeclarativeContainer):
     )
     guard = S(StoreGuard, deadline_seconds=modes.provided["store_seconds"])
     store = S(SqlStore, gateways.database, guard)
-    reader = S(SqlReader, gateways.database, guard)
+    reader = S(SqlReader, gateways.database, guard, gateways.clock)
     forecasts = S(SqlForecasts, gateways.database, guard)
     logs = S(SqlLogStore, gateways.database, guard)
     store_probe = S(StoreProbe, gateways.database)

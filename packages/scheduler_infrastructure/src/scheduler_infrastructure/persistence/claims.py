@@ -170,7 +170,7 @@ _UNHINTED = both(
 
 _UNCLAIMED = both(
     """
-    select id, claim_no, queue, priority from task_runs where state = 'queued' and hinted_at < $1
+    select id, claim_no, queue, priority, hinted_at from task_runs where state = 'queued' and hinted_at < $1
     order by ready_at, id limit $2"""
 )
 

@@ -24,6 +24,7 @@ from sqlalchemy.engine import RowMapping
 from scheduler_application.ports.time import Clock
 from scheduler_infrastructure.persistence.columns import instant_to_text
 from scheduler_infrastructure.persistence.sqlite_thread import SqliteThread
+from scheduler_infrastructure.resilience.retrying import READ_ONLY, causes
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -206,8 +207,10 @@ _NOW = both("select clock_timestamp() as now_at")
 
 
 async def _abandon(core: "AsyncConnection", driver: Any, failure: BaseException) -> None:
-    """Ends a failed transaction; where its state is in doubt (cancelled, cut off) the connection is not used again."""
-    if isinstance(failure, Exception) and not driver.is_closed() and not isinstance(failure, TimeoutError):
+    """Ends a failed transaction; where its state is in doubt (cancelled, cut off) the connection is not used again, nor
+    where it leads to a server that takes no writes: the next one may lead to the new primary."""
+    in_doubt = not isinstance(failure, Exception) or driver.is_closed() or isinstance(failure, TimeoutError)
+    if not in_doubt and not any(getattr(cause, "sqlstate", None) == READ_ONLY for cause in causes(failure)):
         try:
             await asyncio.wait_for(driver.execute("rollback"), 2)
         except Exception:  # noqa: BLE001 - whatever it was, the connection is thrown away and the first failure counts

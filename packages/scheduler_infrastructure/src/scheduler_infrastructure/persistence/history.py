@@ -6,7 +6,7 @@ stay, and are deleted a page at a time.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from scheduler_application.ports.history import Moved
@@ -36,6 +36,7 @@ from scheduler_infrastructure.persistence.history_rows import (
 )
 from scheduler_infrastructure.persistence.partitions import (
     LEDGER,
+    LONGEST,
     OF_ATTEMPTS,
     OF_FINISHED,
     RUN_HISTORY,
@@ -46,10 +47,6 @@ from scheduler_infrastructure.persistence.partitions import (
     width,
 )
 from scheduler_infrastructure.persistence.run_rows import RUN_STATES
-
-LONGEST = timedelta(days=1)
-"""Runs that took longer stay in the live tables until they are deleted: a partition is dropped by when its runs began.
-"""
 
 TASK_RUNS_AT_ONCE = 5_000
 """About how many task runs one transaction moves or deletes."""

@@ -17,12 +17,19 @@ from scheduler_infrastructure.persistence.engine import Connection, both
 LOCK_MILLISECONDS = 200
 """How long writers may stand behind a change of partitions."""
 
+LONGEST = timedelta(days=1)
+"""Runs that took longer stay in the live tables until they are deleted: a partition is dropped by when its runs began.
+"""
+
 WEEKS_AHEAD = 2
 LOOKED_BACK = timedelta(weeks=8)
 """Weeks without partitions before it keep their rows in ``…_rest``."""
 
 _ORIGIN = datetime(2018, 1, 1, tzinfo=UTC)
 """A Monday. Partitions begin a multiple of their width after it."""
+
+_LAST_MILLISECOND = 2**48 - 1
+"""The last one that an identifier can tell."""
 
 _NAME = re.compile(r"(?P<parent>\w+)_to_(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)")
 
@@ -64,14 +71,26 @@ def name_of(kind: Partitioned, end: datetime) -> str:
 
 def first_id(moment: datetime) -> str:
     """The least identifier that can have been made at ``moment``."""
-    milliseconds = max(0, int(moment.timestamp() * 1_000))
-    digits = f"{milliseconds:012x}"
+    return _least(int(moment.timestamp() * 1_000))
+
+
+def shifted(identifier: str, by: timedelta) -> str:
+    """The least identifier of the moment that is so far from when ``identifier`` was made; any UUID will do."""
+    return _least(_milliseconds(identifier) + by // timedelta(milliseconds=1))
+
+
+def _least(milliseconds: int) -> str:
+    digits = f"{min(max(0, milliseconds), _LAST_MILLISECOND):012x}"
     return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
+
+
+def _milliseconds(identifier: str) -> int:
+    return int(identifier.replace("-", "")[:12], 16)
 
 
 def time_of(identifier: str) -> datetime:
     """When an identifier was made, to the millisecond."""
-    return datetime.fromtimestamp(int(identifier.replace("-", "")[:12], 16) / 1_000, UTC)
+    return datetime.fromtimestamp(_milliseconds(identifier) / 1_000, UTC)
 
 
 def is_partition(table: str) -> bool:

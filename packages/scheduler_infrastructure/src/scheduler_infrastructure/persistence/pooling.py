@@ -2,7 +2,9 @@
 pgbouncer as well."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -10,8 +12,16 @@ import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from scheduler_application.ports.time import Randomness
+from scheduler_infrastructure.clock import SystemRandomness
+
 FREE_SECONDS = 5.0
 """How long a transaction waits for a connection that is free."""
+
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+"""Between tries to connect while none succeeds."""
 
 
 class Session(NamedTuple):
@@ -36,6 +46,7 @@ class Sessions:
         self._engine = engine
         self._turns = asyncio.Semaphore(size)
         self._free: list[Session] = []
+        self._door = _Door(SystemRandomness())
 
     async def take(self) -> Session:
         """A session for one transaction, to be given back. Raises `TimeoutError` when none is free in time, and what
@@ -67,7 +78,8 @@ class Sessions:
             self._turns.release()
 
     async def _connect(self) -> Session:
-        core = await self._engine.connect()
+        with self._door.passing():
+            core = await self._engine.connect()
         try:
             return Session(core, (await core.get_raw_connection()).driver_connection)
         except BaseException:
@@ -80,6 +92,36 @@ class Sessions:
         for session in free:
             await session.core.close()
         await self._engine.dispose()
+
+
+class _Door:
+    """Lets everybody connect while that works. After a failure one tries at a time, ever more rarely, and the others
+    are refused at once: a server that is full, or comes back, is not stormed by all that waits for it."""
+
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
+        self._pause = 0.0
+        self._opens_at = 0.0
+        self._trying = False
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        trial = self._pause > 0
+        if trial and (self._trying or time.monotonic() < self._opens_at):
+            raise ConnectionRefusedError("there was no connection to be had a moment ago")
+        self._trying = self._trying or trial
+        try:
+            yield
+        except Exception:
+            if trial or not self._pause:  # Those who tried together with the first to fail are one failure.
+                self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+                self._opens_at = time.monotonic() + self._randomness.uniform(self._pause / 2, self._pause)
+            raise
+        else:
+            self._pause = 0.0
+        finally:
+            if trial:
+                self._trying = False
 
 
 async def _discard(core: AsyncConnection) -> None:
@@ -107,7 +149,9 @@ def postgres_engine(
     @event.listens_for(engine.sync_engine, "connect")
     def complete(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.run_async(_teach_text_uuids)
-        if not prepared_statements:
+        if prepared_statements:
+            dbapi_connection.run_async(_plan_for_the_arguments)
+        else:
             dbapi_connection.run_async(lambda driver: driver.execute("commit"))
 
     return engine
@@ -117,6 +161,12 @@ async def _connect_and_begin(**arguments: Any) -> Any:
     driver = await asyncpg.connect(**arguments)
     await driver.execute("begin")
     return driver
+
+
+async def _plan_for_the_arguments(driver: Any) -> None:
+    """For reads, which are outside transactions: a plan for any arguments goes through every partition of history, and
+    may go along the wrong index. Transactions say so themselves, behind a pooler too."""
+    await driver.execute("set plan_cache_mode = force_custom_plan")
 
 
 async def _teach_text_uuids(driver: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -26,6 +27,7 @@ from scheduler_application.ports.reading import (
     WorkerView,
     WorkflowView,
 )
+from scheduler_application.ports.time import Clock
 from scheduler_domain.ids import canonical_uuid
 from scheduler_domain.naming import NAME
 from scheduler_infrastructure.persistence.columns import (
@@ -35,7 +37,15 @@ from scheduler_infrastructure.persistence.columns import (
 from scheduler_infrastructure.persistence.engine import Database
 from scheduler_infrastructure.persistence.guard import StoreGuard
 from scheduler_infrastructure.persistence.history_tables import all_runs, all_task_runs
-from scheduler_infrastructure.persistence.run_queries import run_by_id, runs_page, task_runs_of
+from scheduler_infrastructure.persistence.run_queries import (
+    Query,
+    Sought,
+    run_by_id,
+    runs_of_tasks,
+    runs_page,
+    spans,
+    task_run_by_id,
+)
 from scheduler_infrastructure.persistence.tables import (
     alerts,
     attempts,
@@ -83,9 +93,11 @@ _CLOCK_KINDS = ("schedule", "every", "at")
 class SqlReader:
     """`Reader`."""
 
-    def __init__(self, database: Database, guard: StoreGuard) -> None:
+    def __init__(self, database: Database, guard: StoreGuard, clock: Clock) -> None:
         self._database = database
         self._guard = guard
+        self._clock = clock
+        self._with_history = database.dialect == "postgresql"
 
     async def workflows(self, project: str, page: PageRequest) -> Page[WorkflowView]:
         query = _workflows(project).order_by(workflows.c.name)
@@ -146,21 +158,46 @@ class SqlReader:
         return calendar_view(rows[0]) if rows else None
 
     async def runs(self, project: str, where: RunFilter, page: PageRequest) -> Page[RunView]:
-        workflow_id = trigger_ids = None
+        before = None if page.cursor is None else _id(page.cursor)
+        sought = await self._sought(project, where)
+        if sought is None:
+            return Page([], None)
+        rows: list[Any] = []
+        for span in spans(sought, before, self._clock.now(), with_history=self._with_history):
+            missing = page.limit + 1 - len(rows)
+            rows += await self._fetch(runs_page(project, sought, span, missing, with_history=self._with_history))
+            if len(rows) > page.limit:
+                break
+        view = partial(run_view, parents=await self._parents(rows))
+        return _page(rows, page, view, lambda row: str(row["id"]))
+
+    async def _sought(self, project: str, where: RunFilter) -> Sought | None:
+        """``None`` where something is asked for by a name or an id that nothing has."""
+        sought = Sought(where)
         if where.workflow is not None:
-            found = await self.workflow(project, where.workflow)
-            workflow_id = found.id if found is not None else None
+            found = await self._rows(by_name_or_id(select(workflows.c.id), project, where.workflow))
+            if not found:
+                return None
+            sought = sought._replace(workflow_id=found[0]["id"])
         if where.trigger is not None:
-            trigger_ids = await self._trigger_ids(project, workflow_id, where.trigger)
-        query = runs_page(
-            project,
-            where,
-            workflow_id=workflow_id,
-            trigger_ids=trigger_ids,
-            before=None if page.cursor is None else _id(page.cursor),
-            limit=page.limit + 1,
-        )
-        return _page(await self._rows(query), page, run_view, lambda row: str(row["id"]))
+            trigger_ids = await self._trigger_ids(project, sought.workflow_id, where.trigger)
+            if not trigger_ids:
+                return None
+            sought = sought._replace(trigger_ids=trigger_ids)
+        if where.backfill is not None:
+            backfill_id = canonical_uuid(where.backfill)
+            if backfill_id is None:
+                return None
+            sought = sought._replace(backfill_id=backfill_id)
+        return sought
+
+    async def _parents(self, rows: Sequence[Any]) -> dict[str, str]:
+        """The runs that started some of these, by the task runs that did."""
+        task_run_ids = [row["parent_task_run_id"] for row in rows if row["parent_task_run_id"] is not None]
+        if not task_run_ids:
+            return {}
+        found = await self._fetch(runs_of_tasks(task_run_ids, with_history=self._with_history))
+        return {row["id"]: row["run_id"] for row in found}
 
     async def _trigger_ids(self, project: str, workflow_id: str | None, name: str) -> list[str]:
         if NAME.fullmatch(name) is None:
@@ -172,14 +209,15 @@ class SqlReader:
 
     async def run(self, project: str, run_id: str) -> RunView | None:
         known = canonical_uuid(run_id)
-        rows = await self._rows(run_by_id(project, known)) if known is not None else ()
+        rows = await self._fetch(run_by_id(project, known)) if known is not None else ()
         if not rows:
             return None
         tasks = await self.task_runs(project, rows[0]["id"], PageRequest(limit=SHOWN_TASKS))
-        return run_view(rows[0], tasks.items)
+        return run_view(rows[0], await self._parents(rows), tasks.items)
 
     async def task_runs(self, project: str, run_id: str, page: PageRequest) -> Page[TaskRunView]:
-        query = task_runs_of(project).where(all_task_runs.c.run_id == run_id).order_by(all_task_runs.c.id)
+        of_run = and_(all_task_runs.c.project_id == project, all_task_runs.c.run_id == run_id)
+        query = select(all_task_runs).where(of_run).order_by(all_task_runs.c.id)
         if page.cursor is not None:
             query = query.where(all_task_runs.c.id > _id(page.cursor))
         return _page(
@@ -191,7 +229,9 @@ class SqlReader:
 
     async def task_run(self, project: str, task_run_id: str) -> TaskRunView | None:
         known = canonical_uuid(task_run_id)
-        rows = await self._rows(task_runs_of(project).where(all_task_runs.c.id == known)) if known is not None else ()
+        if known is None:
+            return None
+        rows = await self._fetch(task_run_by_id(project, known, with_history=self._with_history))
         if not rows:
             return None
         query = select(attempts).where(attempts.c.task_run_id == known).order_by(attempts.c.claim_no).limit(1000)
@@ -353,6 +393,13 @@ class SqlReader:
         async def read() -> Sequence[Any]:
             async with self._database.reading() as connection:
                 return await connection.rows(limited)
+
+        return await self._guard.run(read)
+
+    async def _fetch(self, query: Query) -> Sequence[Any]:
+        async def read() -> Sequence[Any]:
+            async with self._database.reading() as connection:
+                return await connection.fetch(query.statement, *query.arguments)
 
         return await self._guard.run(read)
 

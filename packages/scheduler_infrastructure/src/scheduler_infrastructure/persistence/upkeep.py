@@ -133,10 +133,12 @@ _OVERDUE = both(
         and state in ('pending', 'running') order by deadline_at limit $2"""
 )
 
+# A parent that is not among the live ones has moved into history, or is gone: its run is over, and nobody waits.
 _ORPHANS = both(
     """
-    select c.id from runs c join task_runs t on t.id = c.parent_task_run_id
-    where c.parent_task_run_id is not null and c.state in ('pending', 'running') and t.state = 'cancelled' limit $1"""
+    select c.id from runs c left join task_runs t on t.id = c.parent_task_run_id
+    where c.parent_task_run_id is not null and c.state in ('pending', 'running')
+        and (t.id is null or t.state = 'cancelled') limit $1"""
 )
 
 _PARENTS = Statement(

@@ -1,6 +1,6 @@
 """Rows as people see them: the values of `ports.reading`, made from what the queries of `reader` give."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -104,7 +104,8 @@ def _day(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
 
 
-def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
+def run_view(row: Any, parents: Mapping[str, str], tasks: list[TaskRunView] | None = None) -> RunView:
+    """``parents`` has the runs of the task runs that started runs."""
     return RunView(
         id=row["id"],
         workflow=row["workflow"] or row["workflow_id"],
@@ -122,7 +123,7 @@ def run_view(row: Any, tasks: list[TaskRunView] | None = None) -> RunView:
         tasks_left=row["tasks_left"],
         tasks_failed=row["tasks_failed"],
         error=stored_value(row["error"]),
-        parent_run_id=row["parent_run_id"],
+        parent_run_id=parents.get(row["parent_task_run_id"]),
         rerun_of=row["rerun_of"],
         backfill_id=row["backfill_id"],
         tasks=tasks,

@@ -23,14 +23,23 @@ ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
+READ_ONLY = "25006"
+"""Nothing here writes in a transaction that is declared read-only: it is the server that is no primary any more, or not
+yet again."""
+
 TRANSIENT_STATES = frozenset(
     {
         "40001",  # serialization failure
         "40P01",  # deadlock
         "55P03",  # lock not available
         "57P01",  # the administrator ended the session
+        "57P02",  # another session crashed, and the server ends all
         "57P03",  # starting up or shutting down
+        "53100",  # the disk is full
+        "53200",  # out of memory
         "53300",  # too many connections
+        "58030",  # a file could not be read or written
+        READ_ONLY,
     }
 )
 CONNECTION_STATES = "08"
@@ -92,7 +101,7 @@ def _is_passing(error: BaseException) -> bool:
         # asyncpg reports misuse by the same class, which trying again does not cure.
         return "closed" in str(error)
     if isinstance(error, sqlite3.OperationalError):
-        return "locked" in str(error)
+        return "locked" in str(error) or "disk is full" in str(error)
     state = getattr(error, "sqlstate", None) or ""
     return state in TRANSIENT_STATES or state.startswith(CONNECTION_STATES)
 
