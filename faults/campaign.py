@@ -15,6 +15,7 @@ from faults.checker import violations
 from faults.evidence import Evidence, gather
 from faults.fault import Fault, Recovery
 from faults.load import Load, deploy, stop_schedules
+from faults.not_injected import NotInjected
 from faults.recovery import caught_up
 from faults.sampler import Sampler
 from faults.site import Shape, Site
@@ -30,13 +31,15 @@ INJECT_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one fault. ``broken`` are violations found right after it, those of the fault itself included."""
+    """What became of one fault. ``broken`` are violations found right after it, those of the fault itself included;
+    ``not_injected`` is why there was none."""
 
     fault: Fault
     repeat: int
     recovery: Recovery | None
     broken: Sequence[str] = ()
     seconds: float = 0.0
+    not_injected: str = ""
 
     @property
     def in_time(self) -> bool:
@@ -46,7 +49,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        return not self.broken and self.in_time
+        return not self.broken and not self.not_injected and self.in_time
 
 
 @dataclass(slots=True)
@@ -93,14 +96,17 @@ async def campaign(
     groups: list[tuple[Shape | None, bool, list[Fault]]] = [(shared, True, together)] if together else []
     groups += [(fault.needs or shared, fault.loaded, [fault]) for fault in ordered if fault not in together]
     for shape, loaded, group in groups:
-        async with at_work(shape, seed=seed, rate=rate if loaded else 0.0) as run:
-            for fault in group:
-                for number in range(1, repeat + 1):
-                    outcome.verdicts.append(await _inject(run, fault, number, seed))
-            evidence = await come_to_rest(run)
-            outcome.violations += run.fresh(violations(evidence))
-            add_figures(outcome, evidence)
-            keep_if_broken(run.site, outcome)
+        try:
+            async with at_work(shape, seed=seed, rate=rate if loaded else 0.0) as run:
+                for fault in group:
+                    for number in range(1, repeat + 1):
+                        outcome.verdicts.append(await _inject(run, fault, number, seed))
+                evidence = await come_to_rest(run)
+                outcome.violations += run.fresh(violations(evidence))
+                add_figures(outcome, evidence)
+                keep_if_broken(run.site, outcome)
+        except NotInjected as reason:  # There is no site of this shape on this machine.
+            outcome.verdicts += [Verdict(fault, 1, None, not_injected=str(reason)) for fault in group]
     return outcome
 
 
@@ -185,10 +191,13 @@ async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
     say(f"{fault.id} {fault.title}" + (f" ({number})" if number > 1 else ""))
     broken: list[str] = []
     recovery: Recovery | None = None
+    not_injected = ""
     try:
         async with asyncio.timeout(INJECT_SECONDS):
             recovery = await fault.inject(run.site, random.Random(f"{fault.id} {number} {seed}"))
         broken += recovery.violations
+    except NotInjected as reason:
+        not_injected = str(reason)
     except Exception as error:  # noqa: BLE001 - one fault that cannot be injected must not hide the others
         broken.append(f"{fault.id}: {type(error).__name__}: {error}")
     try:
@@ -197,7 +206,16 @@ async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
         broken += run.fresh(violations(await gather(run.site, run.workload, run.sampler)))
     except Exception as error:  # noqa: BLE001
         broken.append(f"{fault.id}: the site was not whole again: {type(error).__name__}: {error}")
-    return Verdict(fault, number, recovery, broken, time.monotonic() - started)
+    broken += redis_was_needed(fault, broken)
+    return Verdict(fault, number, recovery, broken, time.monotonic() - started, not_injected)
+
+
+def redis_was_needed(fault: Fault, broken: Sequence[str]) -> list[str]:
+    """I20. Of a fault that takes from Redis what it holds: everything else must be as it was."""
+    if "I20" not in fault.sharp or not broken:
+        return []
+    others = sorted({sentence.split(":")[0] for sentence in broken})
+    return [f"I20: without what Redis held, {', '.join(others)} did not hold"]
 
 
 async def _now(site: Site) -> datetime:

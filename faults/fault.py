@@ -18,6 +18,7 @@ found by `faults.catalogue`)::
   matrix says so). `faults.recovery` has the usual measures.
 - What only this fault can see to be wrong it returns as ``violations``, each a sentence with the ids; everything else
   is the checker's. It raises only when it could not be injected or when recovery did not come at all.
+  It raises `NotInjected` with the reason where the machine does not let it: that is a verdict of its own, and no pass.
 - ``needs`` is the shape of a site of its own, where the shared one will not do (other settings, faked clocks, a full
   disk); ``None`` shares the campaign's site. ``loaded=False`` is for a fault that wants no background load.
 - ``tier`` is the lowest tier that contains it. ``sharp`` are the invariants that the fault is about; the checker looks

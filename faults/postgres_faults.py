@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Literal
 
 import asyncpg
 
 from faults.fault import Recovery, fault
-from faults.recovery import NotRecovered, next_run, service
+from faults.recovery import NotRecovered, caught_up, next_run, service
 from faults.site import LOOK_SECONDS, Kind, Site
+from tests.support.eventually import eventually
 from tests.support.stack import Node
 
 BACKENDS = 5
@@ -22,6 +24,17 @@ COMMITS = 4
 HALF_OPENED = 6
 LOCKED_SECONDS = 10.0
 WRITERS = 8
+BEFORE_THE_BACKLOG = "critical"
+"""Of the run that says that the service is back, where a single worker has the load of three: the backlog that grows
+meanwhile is not what is measured."""
+ANALYSIS_SECONDS = 60.0
+_ANALYSIS = """
+    select count(*) from (
+        select t.id, r.state, row_number() over (partition by r.workflow_id order by t.started_at, c.at desc) as place
+        from all_task_runs t join all_runs r on r.id = t.run_id join witness.changes c on c.of = 'runs',
+            generate_series(1, $1) as again
+        where c.id % 50 = 0 or c.key = r.id::text
+    ) ranked where place > 0"""
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
@@ -51,10 +64,10 @@ async def cluster_dies(site: Site, _chance: Random) -> Recovery:
 @fault("F36", "the database is read-only for 10 s", tier=3, target=5.0, sharp=("I19",))
 async def database_is_read_only(site: Site, _chance: Random) -> Recovery:
     site.disturb()
-    await _alter(site, "default_transaction_read_only = on")
+    await _set_read_only(site, "on")
     refused = await _refused(site)
     await asyncio.sleep(LOCKED_SECONDS)
-    await _alter(site, "default_transaction_read_only = off")
+    await _set_read_only(site, "off")
     at = site.disturb()
     figures = {"refused_after_seconds": round(refused, 2)}
     return Recovery("the database was read-only", await service(site, at), figures)
@@ -88,7 +101,7 @@ async def answers_do_not_come(site: Site, chance: Random) -> Recovery:
             link.reset()
             link.heal()
             await asyncio.sleep(1.0)
-        seconds = await service(site, site.disturb())
+        seconds = await service(site, site.disturb(), priority=BEFORE_THE_BACKLOG)
     return Recovery(f"answers were lost {HALF_OPENED} times", seconds)
 
 
@@ -135,10 +148,58 @@ async def connections_are_exhausted(site: Site, _chance: Random) -> Recovery:
         at = site.disturb()
         lasted = time.monotonic() - started
         rates = {node.name: (site.link(node, "postgres").connections - tries[node.name]) / lasted for node in nodes}
-        seconds = await service(site, at)
+        seconds = await service(site, at, priority=BEFORE_THE_BACKLOG)
     storms = tuple(f"I18: {name} tried {rate:.1f} connections a second" for name, rate in rates.items() if rate > 5.0)
     figures = {"foreign": len(foreign), "most_tries_a_second": round(max(rates.values()), 2)}
     return Recovery(f"{len(foreign)} foreign connections", seconds, figures, storms)
+
+
+@fault("F43", "a long analytic query runs beside", tier=3, target=1.0, sharp=("I21",))
+async def query_takes_long(site: Site, _chance: Random) -> Recovery:
+    """The recovery is the 99th percentile of the time from a due time to the claim of its first task."""
+    quiet = await _dispatch_p99(site, time.time(), ANALYSIS_SECONDS / 2)
+    connection = await site.connect()
+    try:
+        started = site.disturb()
+        analysis = asyncio.create_task(_analyse(connection, started + ANALYSIS_SECONDS))
+        p99 = await _dispatch_p99(site, started, ANALYSIS_SECONDS)
+        looked_at = await analysis
+    finally:
+        connection.terminate()
+    figures = {"p99_before_seconds": round(quiet, 3), "rows_looked_at": looked_at}
+    return Recovery(f"the whole history was looked at for {ANALYSIS_SECONDS:g} s", p99, figures)
+
+
+async def _analyse(connection: asyncpg.Connection, until: float) -> int:
+    """Joins everything with everything in one snapshot, as a report does that nobody has tuned: it takes a processor,
+    reads every page, and keeps what is dead from being tidied up. Answers how many rows it has looked at."""
+    looked_at, times = 0, 1
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        while time.time() < until:
+            at = time.monotonic()
+            looked_at += await connection.fetchval(_ANALYSIS, times, timeout=ANALYSIS_SECONDS)
+            # Few statements, each of many seconds: it is the long ones that are in the way.
+            times = times * 2 if time.monotonic() - at < ANALYSIS_SECONDS / 8 else times
+    return looked_at
+
+
+async def _dispatch_p99(site: Site, since: float, seconds: float) -> float:
+    """Of the due times from ``since`` on for so many seconds, once their tasks had time to be claimed."""
+    await asyncio.sleep(max(0.0, since + seconds - time.time()))
+    await caught_up(site, since + seconds)
+    sql = (
+        "select count(*) as n, count(*) filter (where t.started_at is null) as waiting, coalesce(percentile_cont(0.99)"
+        " within group (order by extract(epoch from t.started_at - r.due_at)), 0)::float as p99 from all_runs r"
+        " join all_task_runs t on t.run_id = r.id where r.due_at > to_timestamp($1) and r.due_at <= to_timestamp($2)"
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        (row,) = await site.rows(sql, since, since + seconds)
+        if row["n"] and not row["waiting"]:
+            return float(row["p99"])
+        if time.monotonic() > deadline:
+            raise NotRecovered(f"{row['waiting']} of {row['n']} first tasks are not claimed")
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 @asynccontextmanager
@@ -196,14 +257,22 @@ async def _ask_each(site: Site, nodes: Sequence[Node]) -> None:
             await site.journal.ask(client, "POST", "/workflows/graph/run", body={})
 
 
-async def _alter(site: Site, setting: str) -> None:
+async def _set_read_only(site: Site, wanted: Literal["on", "off"]) -> None:
+    """Returns when the server has told its sessions."""
     connection = await site.connect()
     try:
         await connection.execute("set default_transaction_read_only = off")
-        await connection.execute(f"alter system set {setting}")
+        await connection.execute(f"alter system set default_transaction_read_only = {wanted}")
         await connection.execute("select pg_reload_conf()")
     finally:
         await connection.close()
+
+    async def is_told() -> bool:
+        return bool(
+            (await site.rows("show default_transaction_read_only"))[0]["default_transaction_read_only"] == wanted
+        )
+
+    await eventually(is_told, within=10)
 
 
 async def _deadlocking_writer(site: Site, chance: Random) -> int:

@@ -49,6 +49,7 @@ def json_line(outcome: Outcome, **about: Any) -> str:
             "target_seconds": verdict.fault.target,
             "figures": dict(verdict.recovery.figures) if verdict.recovery else {},
             "broken": len(verdict.broken),
+            "not_injected": verdict.not_injected or None,
             "passed": verdict.passed,
         }
         for verdict in outcome.verdicts
@@ -78,11 +79,18 @@ def _kill_row(kind: str, seconds: Sequence[float]) -> tuple[str, ...]:
 def _row(verdict: Verdict) -> tuple[str, ...]:
     recovery, fault = verdict.recovery, verdict.fault
     name = fault.id if verdict.repeat == 1 else f"{fault.id}/{verdict.repeat}"
-    injected = recovery.injected if recovery else "it could not be injected"
+    injected = recovery.injected if recovery else verdict.not_injected or "it could not be injected"
     seconds = "" if recovery is None or recovery.seconds is None else f"{recovery.seconds:.1f} s"
     target = "" if fault.target is None else f"{fault.target:g} s"
-    verdict_text = "passed" if verdict.passed else "BROKEN" if verdict.broken else "TOO SLOW"
-    return (name, injected, seconds, target, str(len(verdict.broken)), verdict_text)
+    return (name, injected, seconds, target, str(len(verdict.broken)), _word(verdict))
+
+
+def _word(verdict: Verdict) -> str:
+    if verdict.passed:
+        return "passed"
+    if verdict.broken:
+        return "BROKEN"
+    return "NOT INJECTED" if verdict.not_injected else "TOO SLOW"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

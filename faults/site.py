@@ -32,6 +32,7 @@ import psutil
 from faults import witness
 from faults.effects import EffectServer
 from faults.journal import Journal
+from faults.small_disk import SmallDisk
 from tests.support.eventually import eventually
 from tests.support.faked_clock import FakedClock
 from tests.support.private_servers import PrivatePostgres, PrivateRabbitMQ, PrivateRedis, PrivateServer
@@ -63,6 +64,8 @@ class Shape:
     slots: int = 4
     settings: Mapping[str, object] = field(default_factory=dict)
     postgres: Sequence[str] = ()
+    postgres_disk: int = 0
+    """Megabytes of the disk that PostgreSQL's data have for themselves (`Site.disk`); 0: they share the machine's."""
 
 
 class Site:
@@ -73,6 +76,7 @@ class Site:
         self.folder = Path(tempfile.mkdtemp(prefix="orrery-faults-"))
         own = ("track_commit_timestamp=on", "max_connections=200", *self.shape.postgres)
         self.postgres = PrivatePostgres(*own)
+        self.disk = SmallDisk(self.shape.postgres_disk, user=self.postgres.user) if self.shape.postgres_disk else None
         self.rabbitmq = PrivateRabbitMQ()
         self.redis = PrivateRedis()
         self.effects = EffectServer(self.folder)
@@ -91,6 +95,9 @@ class Site:
             cleanup.callback(self._tidy)
             cleanup.enter_context(self.journal)
             cleanup.enter_context(self.effects)
+            if self.disk is not None:
+                cleanup.enter_context(self.disk)
+                (self.postgres.folder / "data").symlink_to(self.disk.folder)
             for server in (self.postgres, self.rabbitmq, self.redis):
                 cleanup.callback(server.close)
             await asyncio.gather(
@@ -213,16 +220,23 @@ class Site:
         return at
 
     async def start(
-        self, kind: Kind, *, through: Iterable[Server] = (), clock: FakedClock | None = None, **settings: Any
+        self,
+        kind: Kind,
+        *,
+        through: Iterable[Server] = (),
+        clock: FakedClock | None = None,
+        folder: Path | None = None,
+        **settings: Any,
     ) -> Node:
-        """One more node; wait for its ``ready``. It reaches the servers ``through`` proxies of its own."""
+        """One more node; wait for its ``ready``. It reaches the servers ``through`` proxies of its own, and has its log
+        in ``folder`` where one is given."""
         links: dict[Server, TcpProxy] = {}
         for server in through:
             proxy = TcpProxy.to(getattr(self, server).url)
             await self._cleanup.enter_async_context(proxy)
             links[server] = proxy
             settings.setdefault(_SETTING[server], proxy.url)
-        node = self.stack.start(kind, clock=clock, **settings)
+        node = self.stack.start(kind, clock=clock, folder=folder, **settings)
         self._links[node.name] = links
         return node
 

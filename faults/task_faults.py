@@ -187,7 +187,13 @@ MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
 
 @asynccontextmanager
 async def _tricky_server() -> AsyncIterator[str]:
+    serving: set[asyncio.Task[Any]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is one
+        serving.add(task)
+        task.add_done_callback(serving.discard)
         with suppress(OSError, asyncio.IncompleteReadError):
             line = await reader.readline()
             await reader.readuntil(b"\r\n\r\n")
@@ -199,3 +205,6 @@ async def _tricky_server() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for task in list(serving):
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)

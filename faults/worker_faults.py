@@ -9,17 +9,20 @@ from random import Random
 
 import psutil
 
+from faults.checks.runs import POISON_LOSSES
 from faults.fault import Recovery, fault
 from faults.load import deploy_one, start
 from faults.recovery import NotRecovered, identities, released
 from faults.site import Site
-from faults.workload import first_holds
+from faults.workload import first_holds, hold
 from tests.support.eventually import eventually
 from tests.support.stack import Node
 
 CHILDREN_SECONDS = 5.0
 """Within which the processes of a dead worker are gone."""
 GRACE_SECONDS = 25.0
+POISON_HOLDS_SECONDS = 600.0
+BETWEEN_LOSSES_SECONDS = 40.0
 STARVED_SECONDS = 60.0
 ROUND_SECONDS = 0.2
 SHARE = 0.05
@@ -78,6 +81,42 @@ async def worker_is_frozen(site: Site, chance: Random) -> Recovery:
     broken = await _gone(children, within=CHILDREN_SECONDS)
     figures = {"tasks": running, "registered_anew_seconds": round(registered, 2)}
     return Recovery(f"a worker with {running} tasks was frozen and thawed", seconds, figures, broken)
+
+
+@fault("F16", "kill -9 of each worker that runs a task", tier=3, target=80.0, sharp=("I15",))
+async def task_kills_its_workers(site: Site, _chance: Random) -> Recovery:
+    """Its third loss is the last: the task ends as poison, and whoever asks is told why."""
+    await deploy_one(
+        site, {"workflow": "poison", "triggers": [{"manual": {}}], "tasks": {"kills": hold(POISON_HOLDS_SECONDS)}}
+    )
+    run_id = await start(site, "poison")
+    at = time.time()
+    for claim in range(1, POISON_LOSSES + 1):
+        worker = await _worker_of(site, run_id, "kills", claim=claim, within=BETWEEN_LOSSES_SECONDS)
+        site.kill(worker)
+        worker.relaunch()
+        await worker.ready()
+    await _ended(site, run_id)
+    seconds = time.time() - at
+    return Recovery(
+        f"{POISON_LOSSES} workers died of one task", seconds, violations=tuple(await _not_poison(site, run_id))
+    )
+
+
+async def _not_poison(site: Site, run_id: str) -> list[str]:
+    """What is wrong with the run as a client sees it, after its task lost as many workers as it may."""
+    async with site.client(site.of("api")[0]) as client:
+        run = (await client.get(f"/runs/{run_id}")).json()
+        tasks = (await client.get(f"/runs/{run_id}/task-runs")).json()
+    (task,) = tasks["items"]
+    broken = [] if run["state"] == "failed" else [f"I15: run {run_id} of a poisonous task is {run['state']}"]
+    reason = task.get("error") or {}
+    if reason.get("code") != "poison" or str(POISON_LOSSES) not in reason.get("message", ""):
+        broken.append(f"I15: the reason of the poisonous task is {reason}")
+    (row,) = await site.rows("select claim_no, worker_losses from task_runs where run_id = $1", run_id)
+    if (row["claim_no"], row["worker_losses"]) != (POISON_LOSSES, POISON_LOSSES):
+        broken.append(f"I15: the poisonous task had {row['claim_no']} claims and lost {row['worker_losses']} workers")
+    return broken
 
 
 @fault("F19", "SIGTERM to a worker with short and long tasks", tier=2, target=GRACE_SECONDS + 3.0, sharp=("I1", "I15"))
@@ -173,19 +212,19 @@ async def _gone(processes: list[psutil.Process], *, within: float) -> tuple[str,
     return tuple(f"I18: process {process.pid} of a lost attempt lives after {within:g} s" for process in alive)
 
 
-async def _worker_of(site: Site, run_id: str, task: str) -> Node:
-    """Who runs the task, as soon as somebody does."""
+async def _worker_of(site: Site, run_id: str, task: str, *, claim: int = 1, within: float = 30.0) -> Node:
+    """Who runs the task under this claim or a later one, as soon as somebody does."""
     sql = (
         "select w.name from task_runs t join workers w on w.id = t.worker_id"
-        " where t.run_id = $1 and t.task = $2 and t.state = 'running'"
+        " where t.run_id = $1 and t.task = $2 and t.state = 'running' and t.claim_no >= $3"
     )
     names: list[str] = []
 
     async def somebody_does() -> bool:
-        names[:] = [row["name"] for row in await site.rows(sql, run_id, task)]
+        names[:] = [row["name"] for row in await site.rows(sql, run_id, task, claim)]
         return bool(names)
 
-    await eventually(somebody_does, within=30)
+    await eventually(somebody_does, within=within)
     return site.node(names[0])
 
 

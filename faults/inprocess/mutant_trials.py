@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from faults.inprocess.trial import Verdict, be_quiet, tried
 from faults.mutants import Protection, without
 from faults.seams import Injection, Kind
-from scheduler_infrastructure.persistence.schema import migrate
 from tests.support.private_servers import PrivatePostgres
+from tests.support.stores import empty_postgres, migrated_postgres
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +49,34 @@ class Comparison:
         return played and not self.product.wrong and bool(self.mutant.wrong)
 
 
-async def compared_on(server_url: str, folder: Path, protections: Sequence[Protection]) -> list[Comparison]:
-    """Compares over databases of its own on a PostgreSQL server."""
+async def compared_on(url: str, folder: Path, protections: Sequence[Protection]) -> list[Comparison]:
+    """Compares over the migrated, empty store at ``url``, on PostgreSQL; leaves it empty."""
     found = []
     for protection in protections:
         scenario = SCENARIOS[protection]
-        product = await _tried(server_url, folder, scenario)
+        product = await _tried(url, folder, scenario)
         with without(protection):
-            mutant = await _tried(server_url, folder, scenario)
+            mutant = await _tried(url, folder, scenario)
         found.append(Comparison(protection, scenario, product, mutant))
     return found
 
 
-async def _tried(server_url: str, folder: Path, scenario: Scenario) -> Verdict:
-    connection = await asyncpg.connect(server_url, timeout=10)
+async def _tried(url: str, folder: Path, scenario: Scenario) -> Verdict:
     try:
-        await connection.execute("drop database if exists mutants with (force)", timeout=30)
-        await connection.execute("create database mutants", timeout=30)
+        return await tried(scenario.story, url, folder, scenario.injections)
     finally:
-        await connection.close()
-    url = f"{server_url.rpartition('/')[0]}/mutants"
-    await migrate(url)
-    return await tried(scenario.story, url, folder, scenario.injections)
+        empty_postgres(url)
 
 
 def compare_all() -> list[Comparison]:
     """Every mutant, on a server that is started for it."""
     be_quiet()
-    with PrivatePostgres() as server, tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(compared_on(server.url, Path(folder), tuple(Protection)))
+    with (
+        PrivatePostgres() as server,
+        migrated_postgres(server.url) as url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        return asyncio.run(compared_on(url, Path(folder), tuple(Protection)))
 
 
 def table(comparisons: Sequence[Comparison]) -> str:

@@ -33,6 +33,7 @@ class ScriptedShell:
 
     effects: Effects
     name: str = "shell"
+    serves_lanes: bool = False
 
     async def open(self) -> None:
         """Nothing to open."""

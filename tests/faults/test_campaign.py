@@ -1,14 +1,18 @@
 """What a campaign does without a site: its order, its verdicts, its table and its line of JSON."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from faults.campaign import Outcome, Verdict, in_order
+from faults.campaign import Outcome, Verdict, campaign, in_order, redis_was_needed
 from faults.catalogue import catalogue, chosen
 from faults.fault import Fault, Recovery, fault
 from faults.kills import WEIGHTS, draw
+from faults.not_injected import NotInjected
 from faults.report import json_line, listing, table
 from faults.site import Site
 
@@ -60,6 +64,35 @@ def test_too_slow_is_not_passed() -> None:
     assert not _verdict(nothing, 5.1).passed
     assert not _verdict(nothing, 1.0, "I1: gone").passed
     assert not Verdict(nothing, 1, None, ("it could not be injected",)).passed
+
+
+def test_what_the_machine_does_not_permit_is_no_pass_and_no_violation() -> None:
+    verdict = Verdict(nothing, 1, None, not_injected="nothing may be mounted here")
+    assert not verdict.passed
+    shown = table(Outcome(7, [verdict])).splitlines()[1]
+    assert "nothing may be mounted here" in shown
+    assert shown.endswith("NOT INJECTED")
+    assert json.loads(json_line(Outcome(7, [verdict])))["faults"][0]["not_injected"] == "nothing may be mounted here"
+
+
+async def test_a_site_that_cannot_be_made_here_hides_no_other_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def nowhere(*_: object, **__: object) -> AsyncIterator[None]:
+        raise NotInjected("nothing may be mounted here")
+        yield
+
+    monkeypatch.setattr("faults.campaign.at_work", nowhere)
+    outcome = await campaign([nothing], seed=7)
+    assert [verdict.not_injected for verdict in outcome.verdicts] == ["nothing may be mounted here"]
+    assert not outcome.passed
+
+
+def test_whatever_breaks_without_redis_breaks_the_rule_about_redis() -> None:
+    assert redis_was_needed(replace(nothing, sharp=("I20",)), ()) == []
+    assert redis_was_needed(nothing, ("I5: twice",)) == []
+    (sentence,) = redis_was_needed(replace(nothing, sharp=("I20",)), ("I5: twice", "I1: gone", "I5: missing"))
+    assert sentence.startswith("I20: ")
+    assert "I1, I5" in sentence
 
 
 def test_a_violation_at_the_end_fails_the_whole() -> None:

@@ -16,9 +16,9 @@ def test_every_protection_has_a_scenario() -> None:
 
 @pytest.mark.parametrize("protection", Protection)
 async def test_a_mutant_is_caught_and_the_product_is_clean(
-    protection: Protection, postgres_server: str, tmp_path: Path
+    protection: Protection, postgres_store: str, tmp_path: Path
 ) -> None:
-    (comparison,) = await compared_on(postgres_server, tmp_path, [protection])
+    (comparison,) = await compared_on(postgres_store, tmp_path, [protection])
     assert comparison.product.wrong == []
     assert comparison.mutant.wrong != []
     assert comparison.passed

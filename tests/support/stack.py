@@ -170,17 +170,18 @@ class Stack:
         *arguments: str,
         clock: FakedClock | None = None,
         seams: Sequence[str] = (),
+        folder: Path | None = None,
         **settings: Any,
     ) -> Node:
         """Starts a node; wait for its ``ready``. It lives by ``clock`` where one is given, and with ``seams`` (what
-        `faults.seamed` is told)."""
+        `faults.seamed` is told). It runs in ``folder`` and writes its log there, where that is not the stack's."""
         name = f"{command}-{sum(node.name.startswith(command) for node in self.nodes) + 1}"
         serves = command in ("api", "up")
         ports: dict[str, object] = {"API_PORT" if serves else "METRICS_PORT": free_port()}
         if command == "worker":
             ports["WORKER_NAME"] = name
         environment = self.environment(**ports, **settings) | (clock.environment if clock else {})
-        node = Node(name, [command, *arguments], environment, self.folder, seams)
+        node = Node(name, [command, *arguments], environment, folder or self.folder, seams)
         self.nodes.append(node)
         if serves:
             self.api = node
