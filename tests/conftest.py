@@ -3,10 +3,11 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support import services, stores
+from tests.support import distribution, services, stores
 from tests.support.invariants import broken_invariants
 from tests.support.private_servers import PrivateServer
 from tests.support.world import World, open_world
@@ -18,9 +19,22 @@ QUEUES = ("default", "other")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "services: needs a real server (set by itself)")
+    config.addinivalue_line("markers", "alone: measures time; no other test of the run is under way meanwhile")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return distribution.processes(config.args, config.invocation_params.dir)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution.Distribution:
+    config.option.loadscopereorder = False
+    return distribution.Distribution(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        distribution.in_order(items)
     for item in items:
         callspec = getattr(item, "callspec", None)
         on_postgres = callspec is not None and callspec.params.get("store_url") == "postgresql"
@@ -42,6 +56,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of this test run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
+    with distribution.turn(run_folder, alone=request.node.get_closest_marker(distribution.ALONE) is not None):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The image, built and started: what is shipped is what is tested."""
 
 import os
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ import pytest
 
 from tests.deploy.containers import IMAGE, Engine, build, container_engine, missing_tools
 from tests.support import services
+from tests.support.private_servers import free_port
 
 # The first build on a machine also makes the base.
 pytestmark = pytest.mark.timeout(420)
@@ -54,18 +54,6 @@ def test_the_whole_system_starts_answers_and_ends_in_a_hardened_container(engine
         output = container.communicate(timeout=30)[0]
     # 137 would be the KILL of somebody who did not hear the TERM.
     assert container.returncode == 0, output[-4000:]
-
-
-def free_port() -> int:
-    """A port below the range that connections of other programs come from."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    pytest.fail("no free port")
 
 
 def wait_for_answer(container: subprocess.Popen[str], url: str, attempts: int = 150) -> None:

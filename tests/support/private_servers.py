@@ -28,12 +28,27 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that no outgoing connection gets."""
+    """A port that nobody listens on and that no outgoing connection gets; never twice in one process, and never one
+    that another process of the same test run is given."""
+    first, last = _own_ports()
     while True:
-        port = random.randint(FIRST_PORT, LAST_PORT)
+        port = random.randint(first, last)
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
+
+
+def _own_ports() -> tuple[int, int]:
+    """Between a look at a port and its use another process may look too: each of a test run has its own share."""
+    share = (LAST_PORT - FIRST_PORT) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = FIRST_PORT + share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return first, first + share - 1
+
+
+_given: set[int] = set()
 
 
 class PrivateServer(ABC):
