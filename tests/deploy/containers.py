@@ -47,7 +47,7 @@ class Engine:
     def buildah(self, *arguments: str, timeout: float = 300) -> str:
         return self._run(["buildah", *self._storage(), *arguments], timeout)
 
-    def podman(self, *arguments: str, timeout: float = 60) -> str:
+    def podman(self, *arguments: str, timeout: float = 300) -> str:
         return self._run(self.podman_command(*arguments), timeout)
 
     def podman_command(self, *arguments: str) -> list[str]:
@@ -56,13 +56,14 @@ class Engine:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": _PATH, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
 
-    def run_command(self, name: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
-        """The command that starts the image as hardened as the manifests do, on the host's network."""
+    def create(self, name: str, *arguments: str, options: Sequence[str] = ()) -> None:
+        """A container of the image, as hardened as the manifests have it, on the host's network. It is not started yet:
+        making it copies the whole image, for as long as the disk is busy with other things."""
         hardened = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "10001:10001"]
         # A volume, for a tmpfs there would be root's; podman removes it together with the container.
         folders = ["--tmpfs", "/tmp", "--volume", "/var/lib/orrery"]
         where = ["--network", "host", "--name", name, "--rm"]
-        return self.podman_command("run", *where, *hardened, *folders, *options, IMAGE, *arguments)
+        self.podman("create", *where, *hardened, *folders, *options, IMAGE, *arguments)
 
     def _storage(self) -> list[str]:
         return [

@@ -42,9 +42,10 @@ def test_every_command_of_the_services_is_in_the_one_image(engine: Engine) -> No
 def test_the_whole_system_starts_answers_and_ends_in_a_hardened_container(engine: Engine) -> None:
     port = free_port()
     name = f"orrery-test-{os.getpid()}"
-    command = engine.run_command(name, "up", options=["--env", f"ORRERY_API_PORT={port}"])
+    engine.create(name, "up", options=["--env", f"ORRERY_API_PORT={port}"])
+    start = engine.podman_command("start", "--attach", name)
     with subprocess.Popen(
-        command, env=engine.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        start, env=engine.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as container:
         try:
             wait_for_answer(container, f"http://127.0.0.1:{port}/livez")
