@@ -234,7 +234,11 @@ class World:
         rows = await self.rows(
             "select id, claim_no from task_runs where state in ('ready', 'queued') order by ready_at, id"
         )
-        return await self.claim_tasks.execute(self.worker_id, [(row["id"], row["claim_no"]) for row in rows[:limit]])
+        hints = [(row["id"], row["claim_no"]) for row in rows[:limit]]
+        claimed = await self.claim_tasks.execute(self.worker_id, hints)
+        # A database may answer in any order.
+        places = {task_run_id: place for place, (task_run_id, _) in enumerate(hints)}
+        return sorted(claimed, key=lambda task: places[task.row.id])
 
     async def finish(self, claimed: ClaimedTask, outcome: Outcome | None = None) -> bool:
         """Reports an outcome: success without output where none is given."""

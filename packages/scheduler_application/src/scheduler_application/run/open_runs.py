@@ -256,12 +256,13 @@ class OpenRuns:
             # The transaction that let it run may have begun after this one, and had the locks before it.
             self.now = max(self.now, row.started_at)
         unreadable = self._unreadable.get(row.version_id)
-        version = unreadable_version(row.version_id, row.workflow_id)
         if unreadable is None:
             try:
                 version = await self.engine.definitions.get(self.tx, row.version_id)
             except (Conflict, NotFound) as error:
                 unreadable = self._unreadable[row.version_id] = str(error)
+        if unreadable is not None:
+            version = unreadable_version(row.version_id, row.workflow_id)
         self._runs[row.id] = OpenRun(
             row,
             version,

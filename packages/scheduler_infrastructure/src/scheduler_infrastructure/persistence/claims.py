@@ -5,7 +5,7 @@ from datetime import datetime
 
 from scheduler_application.ports.rows import AttemptEnd, ClaimedRow, PastAttempt, UnhintedTask
 from scheduler_domain.run.states import TaskEvent, TaskState, task_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
 from scheduler_infrastructure.persistence.graph_rows import FINAL, TASK_STATES
 
 _CLAIMABLE = ", ".join(f"'{state}'" for state in task_sources(TaskEvent.CLAIM))
@@ -115,9 +115,7 @@ _END_ATTEMPTS = Statement(
             select r.id, r.claim_no, r.output, r.error, r.lost,
                 case when c.cancel_requested and r.state in {_GOES_ON} then 'cancelled' else r.state end as state,
                 case when c.cancel_requested then null else r.wake_at end as wake_at
-            from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::boolean[])
-                as r (id, claim_no, state, output, error, wake_at, lost)
-            join task_runs c on c.id = r.id) as e
+            from {rows_of(AttemptEnd._fields)} as r join task_runs c on c.id = r.id) as e
         where t.id = e.id and t.state = 'running' and t.claim_no = e.claim_no
         returning t.id, t.state""",  # noqa: S608 - states from the table
     sqlite=f"""
@@ -135,6 +133,7 @@ _END_ATTEMPTS = Statement(
             from json_each($1) as r join task_runs c on c.id = r.value ->> 0) as e
         where task_runs.id = e.id and task_runs.state = 'running' and task_runs.claim_no = e.claim_no
         returning task_runs.id, task_runs.state""",  # noqa: S608 - states from the table
+    folds=True,
 )
 
 _REMEMBER = Statement(

@@ -7,6 +7,20 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
+_PLAIN_TYPES = {
+    **dict.fromkeys(("state", "scheduled_for", "started_by", "inputs", "slot_key", "traceparent"), "text"),
+    **dict.fromkeys(("task", "queue", "item", "output", "error"), "text"),
+    **dict.fromkeys(("priority", "depth"), "smallint"),
+    **dict.fromkeys(("tasks_total", "tasks_left", "tasks_failed", "tasks_cancelled"), "int"),
+    **dict.fromkeys(("item_index", "needs_left", "claim_no"), "int"),
+    "lost": "boolean",
+}
+
+
+def type_of(column: str) -> str:
+    """PostgreSQL's type of a column of runs or task runs."""
+    return _PLAIN_TYPES.get(column, "timestamptz" if column.endswith("_at") else "uuid")
+
 
 class _NativeUuid(UserDefinedType[str]):
     cache_ok = True

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
 from scheduler_application.ports.time import Clock
-from scheduler_infrastructure.persistence.columns import instant_to_text
+from scheduler_infrastructure.persistence.columns import instant_to_text, type_of
 from scheduler_infrastructure.persistence.sqlite_thread import SqliteThread
 from scheduler_infrastructure.resilience.retrying import READ_ONLY, causes
 
@@ -38,16 +38,29 @@ class Statement:
     """A hot statement in both dialects, with ``$1``… for its arguments.
 
     Sequences are arrays on PostgreSQL (``unnest($1::uuid[])``) and JSON text on SQLite (``json_each($1)``). On both,
-    ``clock_timestamp()`` is the store's own clock.
+    ``clock_timestamp()`` is the store's own clock. One that ``folds`` reads its rows on PostgreSQL by `rows_of`.
     """
 
     postgres: str
     sqlite: str
+    folds: bool = False
 
 
 def both(sql: str) -> Statement:
     """A statement that reads the same in both dialects."""
     return Statement(sql, sql)
+
+
+def rows_of(columns: Sequence[str]) -> str:
+    """A ``from`` item of PostgreSQL: the rows of `Connection.fetch_many`, with these columns of runs and task runs. One
+    but the first whose value is the same in every row may be an array of one: the planner knows the arguments and reads
+    a constant, where each value of an array costs the driver, the line and the server."""
+    arrays = [f"${place}::{type_of(name)}[]" for place, name in enumerate(columns, 1)]
+    values = ", ".join(
+        f"case when cardinality({array}) = 1 then ({array})[1] else u.{name} end as {name}"
+        for name, array in zip(columns, arrays, strict=True)
+    )
+    return f"(select {values} from unnest({', '.join(arrays)}) as u ({', '.join(columns)}))"  # noqa: S608 - ours
 
 
 class Connection(ABC):
@@ -235,7 +248,9 @@ class _PostgresConnection(Connection):
     async def fetch_many(self, statement: Statement, rows: Sequence[Sequence[Any]], *more: Any) -> Sequence[Row]:
         if not rows:
             return ()
-        columns = (_without_nulls(column) for column in zip(*rows, strict=True))
+        columns = [_without_nulls(column) for column in zip(*rows, strict=True)]
+        if statement.folds:
+            columns[1:] = [_folded(column) for column in columns[1:]]
         found: Sequence[Row] = await self._driver.fetch(statement.postgres, *columns, *more)
         return found
 
@@ -250,6 +265,11 @@ def _without_nulls(column: tuple[Any, ...]) -> tuple[Any, ...]:
     """Nothing for a column that is null in every row, as many are: ``unnest`` fills up what is shorter with nulls, and
     each value costs the driver and the server alike."""
     return () if column[0] is None and column.count(None) == len(column) else column
+
+
+def _folded(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    is_same = len(column) > 1 and column[0] == column[-1] and column.count(column[0]) == len(column)
+    return column[:1] if is_same else column
 
 
 class SqliteDatabase(Database):

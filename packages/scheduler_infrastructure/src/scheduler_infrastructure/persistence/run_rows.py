@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler_application.ports.rows import HeldKey, LockedRun, NewRun, NewTaskRun, RunChange, Slot
 from scheduler_domain.run.states import RunEvent, RunState, run_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
 
 RUN_STATES = {state.value: state for state in RunState}
 
@@ -134,17 +134,14 @@ def _inserting(condition: str) -> Statement:
     return Statement(
         postgres=f"""
             insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
-            select r.*, 0, 0 from unnest(
-                $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::timestamptz[], $8::text[],
-                $9::text[], $10::text[], $11::smallint[], $12::text[], $13::int[], $14::int[], $15::uuid[],
-                $16::smallint[], $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[],
-                $22::uuid[]) as r ({_RUN_COLUMNS})
+            select r.*, 0, 0 from {rows_of(NewRun._fields)} as r
             where {condition}
             on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
         sqlite=f"""
             insert into runs ({_RUN_COLUMNS}, tasks_failed, tasks_cancelled)
             select r.*, 0, 0 from (select {values} from json_each($1) as r) as r where {condition}
             on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
+        folds=True,
     )
 
 
@@ -158,16 +155,14 @@ _INSERT_TASK_RUNS = Statement(
     postgres=f"""
         insert into task_runs ({_TASK_COLUMNS}, needs_failed, needs_skipped, claim_no, attempt, worker_losses,
             cancel_requested)
-        select r.*, 0, 0, 0, 1, 0, false from unnest(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::text[],
-            $9::smallint[], $10::int[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[],
-            $15::timestamptz[]) as r
+        select r.*, 0, 0, 0, 1, 0, false from {rows_of(NewTaskRun._fields)} as r
         on conflict do nothing""",  # noqa: S608 - the columns are ours
     sqlite=f"""
         insert into task_runs ({_TASK_COLUMNS}, needs_failed, needs_skipped, claim_no, attempt, worker_losses,
             cancel_requested)
         select {", ".join(f"r.value ->> {index}" for index in range(len(NewTaskRun._fields)))}, 0, 0, 0, 1, 0, false
         from json_each($1) as r where true on conflict do nothing""",  # noqa: S608 - the columns are ours
+    folds=True,
 )
 
 _LOCKED_COLUMNS = ", ".join(LockedRun._fields)
@@ -181,16 +176,16 @@ _LOCK_RUNS = Statement(
 # live run is compared with every row of the batch (a third of a second for 400). The guard in this form has no
 # statistics.
 _SAVE_RUNS = Statement(
-    postgres="""
+    postgres=f"""
         update runs r set tasks_left = c.tasks_left, tasks_failed = c.tasks_failed, tasks_cancelled = c.tasks_cancelled,
             state = c.state, started_at = c.started_at, finished_at = c.finished_at
-        from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[])
-            as c (id, tasks_left, tasks_failed, tasks_cancelled, state, started_at, finished_at)
-        where r.id = c.id and coalesce(r.finished_at, 'infinity') = 'infinity'""",
+        from {rows_of(RunChange._fields)} as c
+        where r.id = c.id and coalesce(r.finished_at, 'infinity') = 'infinity'""",  # noqa: S608 - the columns are ours
     sqlite="""
         update runs set tasks_left = r.value ->> 1, tasks_failed = r.value ->> 2, tasks_cancelled = r.value ->> 3,
             state = r.value ->> 4, started_at = r.value ->> 5, finished_at = r.value ->> 6
         from json_each($1) as r where runs.id = r.value ->> 0 and runs.finished_at is null""",
+    folds=True,
 )
 
 _STOP_RUNS = Statement(
