@@ -70,7 +70,8 @@ class Intake:
 
     async def run(self) -> None:
         """Returns after `stop`, when everything that was taken is claimed or given back."""
-        backoff = Backoff(self._randomness, first=0.2)
+        # The connection has pauses of its own; where there is none, a try costs the broker nothing.
+        backoff = Backoff(self._randomness, first=0.2, longest=1.0)
         try:
             while not self._stopped:
                 try:

@@ -104,6 +104,9 @@ def _shared(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     )
 
 
+_RESTLESS_SOURCE = failed("import_error", "the source folder changes faster than it can be imported")
+
+
 class _Call:
     """One attempt, from waiting for a child to the outcome."""
 
@@ -143,7 +146,7 @@ class _Call:
 
     async def run(self, log: LogSink) -> Outcome:
         """Raises `NotBegun` where the attempt has a lane and others are in its way."""
-        problem = failed("import_error", "the source folder changes faster than it can be imported")
+        problem = _RESTLESS_SOURCE
         for _ in range(_MAX_RESTARTS):
             try:
                 child = self._joined() or self._taken() or await self._wait_for_child()
