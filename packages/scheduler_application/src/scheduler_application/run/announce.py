@@ -30,9 +30,8 @@ MARKED_AT_ONCE = 2_000
 MANY_ON_THE_WAY = 2_000
 """More hints than this that are not marked yet make an announcer busy."""
 
-MARK_AFTER_SECONDS = 2.0
-"""Well before the relay takes a hint for one that was never published. What is claimed by then needs no mark: a burst
-that the workers take in this time is spared a write of each row."""
+MARK_AFTER_SECONDS = 1.0
+"""Well before the relay takes a hint for one that was never published."""
 
 CLOSE_SECONDS = 5.0
 
