@@ -83,7 +83,8 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL to this process alone; what it started is its own to clean up."""
-        self.process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # It ended by itself a moment before.
+            self.process.kill()
         self.process.wait(10)
 
     def freeze(self) -> None:
