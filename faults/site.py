@@ -210,10 +210,13 @@ class Site:
     async def kill_backend(self, number: int) -> float:
         """SIGKILL to one of PostgreSQL's backends that serve the product, chosen by ``number``: the server then ends
         all sessions and recovers."""
-        pids = await self.rows_when_back(
+        serving = (
             "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
             " order by pid"
         )
+        # A server that has just come back serves nobody yet.
+        while not (pids := await self.rows_when_back(serving)):
+            await asyncio.sleep(LOOK_SECONDS)
         at = self.disturb()
         with contextlib.suppress(ProcessLookupError):
             os.kill(pids[number % len(pids)]["pid"], signal.SIGKILL)
