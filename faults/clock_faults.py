@@ -1,8 +1,10 @@
-"""Faults of clocks: of a dispatcher, of a worker, of the database; and the nights on which zones change theirs."""
+"""Faults of clocks: of a dispatcher, of a worker, of the database; a machine that is
+suspended while they go on; and the nights on which zones change theirs."""
 
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +16,10 @@ import httpx2
 
 from faults.fault import Recovery, fault
 from faults.load import start
-from faults.recovery import NotRecovered, next_fire, next_run
+from faults.recovery import NotRecovered, caught_up, next_fire, next_run, service
 from faults.site import LOOK_SECONDS, Kind, Shape, Site
+from faults.stand_ins import ended, leave, relaunched
+from faults.throughput import before_and_after
 from tests.support.faked_clock import FakedClock, faketime_library
 from tests.support.private_servers import PrivatePostgres
 from tests.support.stack import Node, Stack
@@ -25,6 +29,8 @@ DAY = 86_400.0
 STEPS = (HOUR, -HOUR, 30 * DAY, -30 * DAY, 0.0)
 EACH_SECONDS = 3.0
 ALARM_SECONDS = 10.0
+ASLEEP_SECONDS = 150.0
+"""Longer than every lease, deadline and heartbeat of the product (the longest is the broker's: 60 s, missed twice)."""
 DEPLOY_SECONDS = 60.0
 
 VECTORS: Mapping[tuple[str, str], Sequence[str]] = {
@@ -53,9 +59,7 @@ class LibraryMissing(Exception):
 async def leaders_clock_steps(site: Site, _chance: Random) -> Recovery:
     clock, leader = await _clocked(site, "dispatcher")
     others = [node for node in site.of("dispatcher") if node is not leader]
-    for node in others:
-        node.terminate()
-    await asyncio.gather(*(node.ended(within=30) for node in others))
+    await ended(others)
     while await site.leader() is not leader:
         await asyncio.sleep(LOOK_SECONDS)
     worst = 0.0
@@ -64,10 +68,8 @@ async def leaders_clock_steps(site: Site, _chance: Random) -> Recovery:
         await clock.step(leader.url, seconds)
         worst = max(worst, await next_fire(site, at))
         await asyncio.sleep(EACH_SECONDS)
-    for node in others:
-        node.relaunch()
-    await asyncio.gather(*(node.ready() for node in others))
-    await _leave(site, leader)
+    await relaunched(others)
+    await leave(site, leader)
     return Recovery(f"the leader's clock took {len(STEPS)} steps", worst, {"steps": len(STEPS)})
 
 
@@ -83,7 +85,7 @@ async def workers_clock_steps(site: Site, _chance: Random) -> Recovery:
         await asyncio.sleep(EACH_SECONDS)
     seconds = await next_run(site, time.time())
     taken = (await site.rows(lost))[0]["n"] - before
-    await _leave(site, worker)
+    await leave(site, worker)
     broken = (f"I8: {taken} attempts were taken away from workers that lived",) if taken else ()
     return Recovery("a worker's clock took 5 steps", seconds, violations=broken)
 
@@ -118,6 +120,22 @@ async def databases_clock_steps(_site: Site, _chance: Random) -> Recovery:
         {"alarm_after_seconds": round(alarmed or -1.0, 1), "decided": len(rows)},
         tuple(broken),
     )
+
+
+@fault("F51", "the whole machine is suspended", tier=3, target=30.0, sharp=("I3", "I7", "I22"))
+async def the_machine_sleeps(site: Site, chance: Random) -> Recovery:
+    """Everything is frozen in the middle of what it does and goes on later than any lease, deadline or heartbeat, in
+    any order. The recovery is the time until every due time that passed is decided and a new run has succeeded."""
+    async with before_and_after(site) as throughput:
+        async with site.suspended(chance) as asleep_at:
+            await asyncio.sleep(ASLEEP_SECONDS)
+        woke_at = throughput.healed_at = time.time()
+        seconds = max(await asyncio.gather(caught_up(site, woke_at), service(site, woke_at)))
+    sql = "select outcome from ledger where due_at > to_timestamp($1) and due_at <= to_timestamp($2)"
+    outcomes = Counter(row["outcome"] for row in await site.rows(sql, asleep_at, woke_at))
+    figures = {"missed_due_times": outcomes.total(), **outcomes, **throughput.figures}
+    what = f"everything stood still for {ASLEEP_SECONDS:g} s"
+    return Recovery(what, seconds, figures, tuple(throughput.broken))
 
 
 @fault("F49", "the nights on which zones change their clocks", tier=2, sharp=("I3",))
@@ -199,12 +217,6 @@ async def _clocked(site: Site, kind: Kind) -> tuple[FakedClock, Node]:
     node = await site.start(kind, clock=clock)
     await node.ready()
     return clock, node
-
-
-async def _leave(site: Site, node: Node) -> None:
-    node.terminate()
-    await node.ended(within=60)
-    await site.retire(node)
 
 
 async def _deploy(stack: Stack, name: str, expression: str, zone: str) -> None:

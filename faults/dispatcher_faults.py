@@ -1,11 +1,9 @@
 """Faults of all dispatchers at once: none lives for a time, the lead goes back and forth."""
 
 import asyncio
-import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,6 +12,7 @@ from faults.fault import Recovery, fault
 from faults.load import deploy_one
 from faults.recovery import NotRecovered, caught_up, service
 from faults.site import LOOK_SECONDS, Site
+from faults.stand_ins import standing_in
 from faults.throughput import before_and_after, ended_a_second
 from faults.workload import note
 from tests.support.stack import Node
@@ -96,7 +95,11 @@ def wrongly_decided(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 @fault("F10", "the lead flaps: whoever leads renews in 0.5 to 1.5 leases", tier=3, sharp=("I7", "I22"))
 async def the_lead_flaps(site: Site, chance: Random) -> Recovery:
     """The recovery is that of the service after the last delay."""
-    async with _dispatchers_behind_proxies(site) as nodes, before_and_after(site) as throughput:
+    async with (
+        standing_in(site, "dispatcher", "dispatcher", through="postgres") as nodes,
+        before_and_after(site) as throughput,
+    ):
+        await site.leader()
         started = site.disturb()
         tries = {node.name: site.link(node, "postgres").connections for node in nodes}
         before = await _epoch(site)
@@ -163,34 +166,6 @@ async def _delay_the_leader(site: Site, nodes: Sequence[Node], seconds: float) -
             link.latency(seconds, "up")
         else:
             link.heal()
-
-
-@asynccontextmanager
-async def _dispatchers_behind_proxies(site: Site) -> AsyncIterator[Sequence[Node]]:
-    """Two dispatchers that reach the database through proxies, and no other."""
-    others = site.of("dispatcher")
-    nodes = [await site.start("dispatcher", through=("postgres",)) for _ in range(2)]
-    await asyncio.gather(*(node.ready() for node in nodes))
-    await _ended(others)
-    await site.leader()
-    try:
-        yield nodes
-    finally:
-        for node in nodes:
-            site.link(node, "postgres").heal()
-        for node in others:
-            node.relaunch()
-        await asyncio.gather(*(node.ready() for node in others))
-        await _ended(nodes)
-        for node in nodes:
-            await site.retire(node)
-
-
-async def _ended(nodes: Sequence[Node]) -> None:
-    for node in nodes:
-        if node.process.poll() is None:
-            node.process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*(node.ended(within=60) for node in nodes))
 
 
 async def _epoch(site: Site) -> int:

@@ -69,6 +69,8 @@ class Evidence:
     """So many of them, the first ones, were seen before the database was read: those it must know of."""
     journal: Sequence[Exchange] = ()
     samples: Sequence[Sample] = ()
+    suspensions: Sequence[tuple[float, float]] = ()
+    """From when to when (epoch seconds) the whole machine stood still, its client too."""
     queues: Mapping[str, int] | None = None
     leftovers: Sequence[str] = ()
     zombies: Sequence[int] = ()
@@ -104,6 +106,7 @@ async def gather(
         effects_before=effects_before,
         journal=promised,
         samples=list(sampler.samples) if sampler else (),
+        suspensions=tuple(site.suspensions),
         queues=site.queues() if drained else None,
         leftovers=_leftovers() if drained else (),
         zombies=_zombies(site),

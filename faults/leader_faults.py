@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -13,6 +12,7 @@ from faults.fault import Recovery, fault
 from faults.load import deploy_one
 from faults.recovery import NotRecovered, next_fire
 from faults.site import LOOK_SECONDS, Site
+from faults.stand_ins import lead
 from faults.workload import note
 from tests.support.stack import Node
 
@@ -90,7 +90,7 @@ async def leader_is_frozen_before_it_publishes(site: Site, chance: Random) -> Re
     leader = await site.start("dispatcher", through=("rabbitmq",))
     try:
         await leader.ready()
-        await _let_lead(site, leader)
+        await lead(site, leader)
         site.link(leader, "rabbitmq").half_open("up")
         run_id, at = await _fired_without_a_hint(site, site.disturb())
         leader.freeze()
@@ -143,21 +143,6 @@ def _ports(node: Node) -> list[int]:
         connections = node.process.net_connections("tcp")
         return [entry.laddr.port for entry in connections if entry.status == psutil.CONN_ESTABLISHED]
     return []
-
-
-async def _let_lead(site: Site, node: Node) -> None:
-    """Makes ``node`` the leader, with the others as standbys."""
-    others = [other for other in site.of("dispatcher") if other is not node]
-    for other in others:
-        other.process.send_signal(signal.SIGTERM)
-    for other in others:
-        await other.ended(within=30)
-    while await site.leader() is not node:
-        await asyncio.sleep(LOOK_SECONDS)
-    for other in others:
-        other.relaunch()
-    for other in others:
-        await other.ready()
 
 
 async def _fired_without_a_hint(site: Site, since: float) -> tuple[str, float]:

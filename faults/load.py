@@ -99,6 +99,8 @@ class Load:
             try:
                 await asyncio.wait_for(self._stopping.wait(), max(pause, 0.0))
             except TimeoutError:
+                if self._site.is_suspended:
+                    continue
                 (workflow,) = self._chance.choices(names, weights)
                 sending = asyncio.create_task(self._send(number, workflow, self._chance.random()))
                 self._sending.add(sending)

@@ -1,7 +1,6 @@
 """Faults of the network between one process and its servers: black holes and links that carry one way only."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Sequence
 from random import Random
@@ -9,7 +8,8 @@ from random import Random
 from faults.fault import Recovery, fault
 from faults.load import start
 from faults.recovery import identities, next_fire, next_run, released
-from faults.site import LOOK_SECONDS, Kind, Server, Site
+from faults.site import Site
+from faults.stand_ins import lead, leave, standing_in
 from tests.support.eventually import eventually
 from tests.support.stack import Node
 
@@ -20,26 +20,27 @@ LONG_SECONDS = 40.0
 
 @fault("F07", "the leader's link to the database is a black hole, then half open", tier=3, target=10.0, sharp=("I7",))
 async def leader_is_cut_off(site: Site, _chance: Random) -> Recovery:
-    leader, others = await _alone_behind(site, "dispatcher", "postgres")
-    await _relaunched(others)
+    leader = await site.start("dispatcher", through=("postgres",))
+    await leader.ready()
     worst = 0.0
     link = site.link(leader, "postgres")
     for cut in (link.blackhole, lambda: link.half_open("up"), lambda: link.half_open("down")):
-        await _lead(site, leader)
+        await lead(site, leader)
         at = site.disturb()
         cut()
         worst = max(worst, await next_fire(site, at))
         link.heal()
         await _live_again(leader)
-    await _leave(site, leader)
+    await leave(site, leader)
     return Recovery("the leader was cut off from the database three ways", worst)
 
 
 @fault("F08", "the leader's link to the broker is a black hole", tier=3, target=15.0, sharp=("I3",))
 async def leader_cannot_publish(site: Site, _chance: Random) -> Recovery:
     """The recovery is the time until a new run has succeeded, and what fired without a hint is in a worker's hands."""
-    leader, others = await _alone_behind(site, "dispatcher", "rabbitmq")
-    await _relaunched(others)
+    leader = await site.start("dispatcher", through=("rabbitmq",))
+    await leader.ready()
+    await lead(site, leader)
     since = site.disturb()
     site.link(leader, "rabbitmq").blackhole()
     await asyncio.sleep(PARTITION_SECONDS)
@@ -49,7 +50,7 @@ async def leader_cannot_publish(site: Site, _chance: Random) -> Recovery:
     at = site.disturb()
     seconds = max(await next_run(site, at), await _claimed(site, unhinted, at))
     leads = await leader.metric("orrery_leader") == 1
-    await _leave(site, leader)
+    await leave(site, leader)
     broken = () if leads else ("I3: the leader gave up the lead because of the broker",)
     figures = {"fired_after_seconds": round(fired, 1), "waited_for_a_hint": len(unhinted)}
     return Recovery("the leader could not publish", seconds, figures, broken)
@@ -71,7 +72,7 @@ async def worker_is_cut_off(site: Site, _chance: Random) -> Recovery:
     await asyncio.sleep(max(0.0, at + LONG_SECONDS - time.time()))
     site.link(worker, "postgres").heal()
     await worker.ready(within=60)
-    await _leave(site, worker)
+    await leave(site, worker)
     figures = {"tasks": tasks, "short_cut_healed_seconds": round(short, 1)}
     return Recovery("a worker was cut off twice", seconds, figures, tuple(broken))
 
@@ -79,61 +80,20 @@ async def worker_is_cut_off(site: Site, _chance: Random) -> Recovery:
 @fault("F18", "a worker is cut off from the broker", tier=3, target=8.0, sharp=("I9",))
 async def worker_hears_nothing(site: Site, _chance: Random) -> Recovery:
     """The load is more than one worker can do; that it hears again is what is measured, so the run is critical."""
-    worker, others = await _alone_behind(site, "worker", "rabbitmq")
-    site.disturb()
-    site.link(worker, "rabbitmq").blackhole()
-    await asyncio.sleep(PARTITION_SECONDS)
-    site.link(worker, "rabbitmq").reset()
-    site.link(worker, "rabbitmq").heal()
-    seconds = await next_run(site, site.disturb(), priority="critical")
-    await _relaunched(others)
-    await _leave(site, worker)
+    async with standing_in(site, "worker", through="rabbitmq") as (worker,):
+        site.disturb()
+        site.link(worker, "rabbitmq").blackhole()
+        await asyncio.sleep(PARTITION_SECONDS)
+        site.link(worker, "rabbitmq").reset()
+        site.link(worker, "rabbitmq").heal()
+        seconds = await next_run(site, site.disturb(), priority="critical")
     return Recovery("the only worker heard nothing from the broker", seconds)
-
-
-async def _alone_behind(site: Site, kind: Kind, server: Server) -> tuple[Node, Sequence[Node]]:
-    """The only node of its kind, behind a proxy of its own; the others have ended."""
-    others = site.of(kind)
-    node = await site.start(kind, through=(server,))
-    await node.ready()
-    for other in others:
-        other.process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*(other.ended(within=60) for other in others))
-    if kind == "dispatcher":
-        await _lead(site, node)
-    return node, others
-
-
-async def _lead(site: Site, node: Node) -> None:
-    """Returns when ``node`` leads; whoever leads in its place is told to stop, and started again afterwards."""
-    stopped = [other for other in site.of("dispatcher") if other is not node]
-    if await node.metric("orrery_leader") == 1:
-        return
-    for other in stopped:
-        other.process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*(other.ended(within=30) for other in stopped))
-    while await site.leader() is not node:
-        await asyncio.sleep(LOOK_SECONDS)
-    await _relaunched(stopped)
-
-
-async def _relaunched(nodes: Sequence[Node]) -> None:
-    for node in nodes:
-        node.relaunch()
-    await asyncio.gather(*(node.ready() for node in nodes))
 
 
 async def _live_again(node: Node) -> None:
     if node.process.poll() is not None:
         node.relaunch()
     await node.ready(within=60)
-
-
-async def _leave(site: Site, node: Node) -> None:
-    if node.process.poll() is None:
-        node.terminate()
-        await node.ended(within=60)
-    await site.retire(node)
 
 
 async def _busy(site: Site, worker: Node) -> int:

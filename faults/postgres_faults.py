@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
@@ -14,9 +12,11 @@ import asyncpg
 from faults.fault import Recovery, fault
 from faults.recovery import NotRecovered, caught_up, next_run, service
 from faults.site import LOOK_SECONDS, Kind, Site
+from faults.stand_ins import standing_in
 from tests.support.eventually import eventually
 from tests.support.stack import Node
 
+EACH_KIND: tuple[Kind, ...] = ("api", "dispatcher", "worker")
 BACKENDS = 5
 BETWEEN_SECONDS = 3.0
 COMMITS = 4
@@ -76,7 +76,7 @@ async def database_is_read_only(site: Site, _chance: Random) -> Recovery:
 @fault("F37", "connections are cut during COMMIT, at each kind of process", tier=2, target=10.0, sharp=("I5", "I14"))
 async def commits_are_not_answered(site: Site, _chance: Random) -> Recovery:
     """What the proxies cut has been committed: whoever tries again meets itself."""
-    async with _all_through_proxies(site) as nodes:
+    async with standing_in(site, *EACH_KIND, through="postgres") as nodes:
         site.disturb()
         for node in nodes:
             site.link(node, "postgres").cut_after(b"(?i)commit", times=COMMITS)
@@ -92,7 +92,7 @@ async def commits_are_not_answered(site: Site, _chance: Random) -> Recovery:
 
 @fault("F38", "statements are carried out and not answered in time", tier=3, target=15.0, sharp=("I1", "I5"))
 async def answers_do_not_come(site: Site, chance: Random) -> Recovery:
-    async with _all_through_proxies(site) as nodes:
+    async with standing_in(site, *EACH_KIND, through="postgres") as nodes:
         for _ in range(HALF_OPENED):
             link = site.link(nodes[chance.randrange(len(nodes))], "postgres")
             site.disturb()
@@ -133,7 +133,7 @@ async def table_is_locked(site: Site, _chance: Random) -> Recovery:
 
 @fault("F41", "a foreign client holds every connection", tier=3, target=10.0, sharp=("I18",))
 async def connections_are_exhausted(site: Site, _chance: Random) -> Recovery:
-    async with _all_through_proxies(site) as nodes:
+    async with standing_in(site, *EACH_KIND, through="postgres") as nodes:
         foreign: list[asyncpg.Connection] = []
         tries = {node.name: site.link(node, "postgres").connections for node in nodes}
         site.disturb()
@@ -200,33 +200,6 @@ async def _dispatch_p99(site: Site, since: float, seconds: float) -> float:
         if time.monotonic() > deadline:
             raise NotRecovered(f"{row['waiting']} of {row['n']} first tasks are not claimed")
         await asyncio.sleep(LOOK_SECONDS)
-
-
-@asynccontextmanager
-async def _all_through_proxies(site: Site) -> AsyncIterator[Sequence[Node]]:
-    """One API, dispatcher and worker that reach the database through proxies, and nobody else of their kinds."""
-    kinds: tuple[Kind, ...] = ("api", "dispatcher", "worker")
-    others = [node for kind in kinds for node in site.of(kind)]
-    nodes = [await site.start(kind, through=("postgres",)) for kind in kinds]
-    await asyncio.gather(*(node.ready() for node in nodes))
-    await _swap(others, nodes)
-    try:
-        yield nodes
-    finally:
-        for node in nodes:
-            site.link(node, "postgres").heal()
-        for node in others:
-            node.relaunch()
-        await asyncio.gather(*(node.ready() for node in others))
-        await _swap(nodes, others)
-        for node in nodes:
-            await site.retire(node)
-
-
-async def _swap(leaving: Sequence[Node], _staying: Sequence[Node]) -> None:
-    for node in leaving:
-        node.process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*(node.ended(within=60) for node in leaving))
 
 
 async def _accepted(site: Site, at: float, *, within: float = 30.0) -> float:

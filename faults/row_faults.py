@@ -10,6 +10,7 @@ from faults.fault import Recovery, fault
 from faults.load import deploy_one
 from faults.recovery import NotRecovered, next_run, service
 from faults.site import LOOK_SECONDS, Site
+from faults.stand_ins import ended, leave, relaunched
 from faults.workload import note
 from scheduler_domain.run.states import FINAL_RUN_STATES
 from tests.support.stack import Node
@@ -56,7 +57,7 @@ async def bad_rows_are_planted(site: Site, _chance: Random) -> Recovery:
         others = await service(site, at)
         worst = await _put_aside(site, runs, at)
         answers = await _lists_answer(site)
-        await _leave(site, worker)
+        await leave(site, worker)
     finally:
         await take_out(site, BAD)
     figures = {"others_seconds": round(others, 2), "put_aside_seconds": round(worst, 2), "kinds": len(PLANTS)}
@@ -98,20 +99,10 @@ async def _read_anew(site: Site) -> Node:
     """What a process read of a version it keeps: here are dispatchers and one more worker that have read nothing."""
     dispatchers = site.of("dispatcher")
     site.disturb()
-    for node in dispatchers:
-        node.terminate()
-    await asyncio.gather(*(node.ended(within=30) for node in dispatchers))
+    await ended(dispatchers)
     worker = await site.start("worker")
-    for node in dispatchers:
-        node.relaunch()
-    await asyncio.gather(*(node.ready() for node in (*dispatchers, worker)))
+    await asyncio.gather(relaunched(dispatchers), worker.ready())
     return worker
-
-
-async def _leave(site: Site, node: Node) -> None:
-    node.terminate()
-    await node.ended(within=60)
-    await site.retire(node)
 
 
 async def _put_aside(site: Site, runs: list[str], at: float) -> float:

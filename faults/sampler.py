@@ -13,10 +13,11 @@ from faults.site import AWAY, Site
 
 EVERY_SECONDS = 1.0
 
-# A new leader gives the workers one lease to come back, so nobody can be expected to see to an orphan before that.
+# A new leader gives the workers one lease to come back, so nobody can be expected to see to an orphan before that; nor
+# can anybody while the whole machine stands still.
 _ORPHANS = """
     select t.id::text as id, extract(epoch from clock_timestamp() - greatest(w.lease_until, term.began_at
-        + make_interval(secs => $1)))::float as seconds
+        + make_interval(secs => $1), to_timestamp($2)))::float as seconds
     from task_runs t join workers w on w.id = t.worker_id,
         (select coalesce(max(at), '-infinity') as began_at from witness.changes where of = 'leadership') term
     where t.state = 'running' and w.lease_until < clock_timestamp() - interval '5 s'"""
@@ -83,7 +84,8 @@ class Sampler:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _look(self, connection: asyncpg.Connection) -> Sample:
-        orphans = await connection.fetch(_ORPHANS, self._worker_lease)
+        woke_at = max((until for _, until in self._site.suspensions), default=0.0)
+        orphans = await connection.fetch(_ORPHANS, self._worker_lease, woke_at)
         waiting = await connection.fetch(_WAITING)
         totals: Any = {}
         with contextlib.suppress(asyncpg.UndefinedTableError):

@@ -19,10 +19,11 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, Self
 
 import asyncpg
@@ -84,6 +85,9 @@ class Site:
         """Of everything that the suite asks of the APIs."""
         self.disturbed_at: list[float] = []
         """Epoch seconds of everything that was done to the site; see `disturb`."""
+        self.suspensions: list[tuple[float, float]] = []
+        """From when to when (epoch seconds) the whole machine stood still; see `suspended`."""
+        self.is_suspended = False
         self.kept = False
         """Whether the folder with the logs, the journal and the effects stays when the site is gone."""
         self._links: dict[str, dict[Server, TcpProxy]] = {}
@@ -222,6 +226,40 @@ class Site:
             os.kill(pids[number % len(pids)]["pid"], signal.SIGKILL)
         return at
 
+    @asynccontextmanager
+    async def suspended(self, chance: Random) -> AsyncIterator[float]:
+        """The machine stands still while the block lasts, as a laptop does whose lid is closed: every node, every
+        process of a task and every server is frozen, and the clocks go on. The client, which lives on that machine,
+        sends nothing. Gives the moment (epoch seconds) when all stood still; they go on in an order that ``chance``
+        draws."""
+        self.is_suspended = True
+        began = self.disturb()
+        asleep: list[psutil.Process] = []
+        try:
+            asleep = await asyncio.to_thread(self._all_frozen)
+            yield time.time()
+        finally:
+            servers = [server.cont for server in (self.postgres, self.rabbitmq, self.redis)]
+            waking = [*servers, *(process.resume for process in asleep)]
+            chance.shuffle(waking)
+            for wake in waking:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    wake()
+            self.suspensions.append((began, self.disturb()))
+            self.is_suspended = False
+
+    def _all_frozen(self) -> list[psutil.Process]:
+        frozen: list[psutil.Process] = []
+        # What is started while others are being frozen is found in the next look.
+        while awake := [process for process in self.stack.owned_processes() if not _is_stopped(process)]:
+            for process in awake:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+                    frozen.append(process)
+        for server in (self.postgres, self.rabbitmq, self.redis):
+            server.stop()
+        return frozen
+
     async def start(
         self,
         kind: Kind,
@@ -308,11 +346,14 @@ class Site:
 
 def is_alive(node: Node) -> bool:
     """Whether the process runs and is not frozen."""
-    if node.process.poll() is not None:
-        return False
+    return node.process.poll() is None and not _is_stopped(node.process)
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    """Whether it is frozen, or no more."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(node.process.status() != psutil.STATUS_STOPPED)
-    return False
+        return bool(process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
+    return True
 
 
 def revive(node: Node) -> None:

@@ -26,11 +26,14 @@ def keys_start_one_run(evidence: Evidence) -> Iterator[str]:
 
 
 def answers_are_honest(evidence: Evidence) -> Iterator[str]:
-    """I19. Never a 500, never silence for more than five seconds, and a 503 says when to come again."""
+    """I19. Never a 500, never silence for more than five seconds, and a 503 says when to come again. While the machine
+    stands still there are no answers, and nobody there who waits for them."""
     for exchange in evidence.journal:
         what = f"request {exchange.number} ({exchange.method} {exchange.path})"
-        if exchange.seconds is not None and exchange.seconds > LONGEST_ANSWER:
-            yield f"I19: {what} waited {exchange.seconds:.1f} s for {exchange.status or exchange.problem}"
+        seconds = exchange.seconds or 0.0
+        was_asleep = any(began < exchange.at + seconds and exchange.at < until for began, until in evidence.suspensions)
+        if seconds > LONGEST_ANSWER and not was_asleep:
+            yield f"I19: {what} waited {seconds:.1f} s for {exchange.status or exchange.problem}"
         if exchange.status is None:
             continue
         if not (200 <= exchange.status < 500 or exchange.status == 503):

@@ -181,6 +181,12 @@ def test_a_slot_that_is_free_only_now_and_then_says_nothing_of_who_waits() -> No
     assert violations(good(samples=[*_waits(range(30)), *_waits(range(40, 70))])) == []
 
 
+def test_an_answer_may_take_as_long_as_the_machine_is_suspended() -> None:
+    waited = exchange(at=10.0, seconds=10.0, status=None, problem="ReadTimeout")
+    assert violations(good(journal=[waited], suspensions=[(12.0, 162.0)])) == []
+    assert violations(good(journal=[waited], suspensions=[(30.0, 180.0)])) != []
+
+
 def test_a_key_whose_first_request_was_refused_may_bring_another_body() -> None:
     refused = exchange(1, key="k", status=503, answer=None, retry_after="1")
     assert violations(good(journal=[refused, exchange(2, key="k", body={"priority": "low"})])) == []
