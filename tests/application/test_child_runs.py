@@ -22,6 +22,15 @@ async def child_of(world: World, run_id: str, task: str = "call") -> str:
     return child
 
 
+async def stop_only(world: World, run_id: str) -> None:
+    """Cancels the run and leaves its children alone, as a process does that dies between the two commits."""
+
+    async def stop(tx: Any) -> None:
+        await world.stop_runs._stop(tx, [run_id], "cancel", None)
+
+    await world.store.transact(stop)
+
+
 async def error_of(world: World, run_id: str, task: str = "call") -> str:
     return str(((await world.tasks(run_id))[task].error or {})["code"])
 
@@ -155,11 +164,7 @@ async def test_child_runs_that_a_crash_kept_from_being_cancelled_are_found(world
     await world.deploy(parent())
     run_id = (await world.start("parent")).run_id
     child = await child_of(world, run_id)
-
-    async def stop_only_the_parent(tx: Any) -> None:
-        await world.stop_runs._stop(tx, [run_id], "cancel", None)
-
-    await world.store.transact(stop_only_the_parent)
+    await stop_only(world, run_id)
     assert (await world.run(child)).state == "running"
     assert await deadlines(world) == 1
     assert (await world.run(child)).state == "cancelled"

@@ -22,7 +22,7 @@ from scheduler_domain.run.outcome import Succeeded
 from scheduler_infrastructure.persistence import history, partitions
 from scheduler_infrastructure.persistence.schema import migrate
 from tests.application.test_backfills import backfill, due, finish, look
-from tests.application.test_child_runs import child_of, deadlines, parent
+from tests.application.test_child_runs import child_of, deadlines, parent, stop_only
 from tests.application.test_expectations import alerts, expecting, judged, succeed
 from tests.application.test_firing import HOUR, MINUTE, fire, timed
 from tests.application.test_leadership import campaign, end_of_lease
@@ -141,11 +141,7 @@ async def test_a_child_whose_cancelled_parent_has_moved_or_gone_is_found_all_the
     await world.deploy(parent())
     run_id = (await world.start("parent")).run_id
     child = await child_of(world, run_id)
-
-    async def stop_only_the_parent(tx: Any) -> None:
-        await world.stop_runs._stop(tx, [run_id], "cancel", None)
-
-    await world.store.transact(stop_only_the_parent)
+    await stop_only(world, run_id)
     tidied = await pruned(world, away)
     assert tidied.rows["moved_runs" if on_postgres(world) and away < DAY else "runs"] == (
         1 if on_postgres(world) or away > DAY else 0
