@@ -42,6 +42,20 @@ class Down:
         raise Unavailable(f"the broker does not answer about {len(hints)} hints for {lane.queue}")
 
 
+class Cut:
+    """A broker whose connection was cut: it refuses so many times, and then is back."""
+
+    def __init__(self, publisher: HintPublisher, refusals: int) -> None:
+        self._publisher = publisher
+        self._refusals = refusals
+
+    async def publish(self, lane: Lane, hints: Sequence[Hint]) -> None:
+        self._refusals -= 1
+        if self._refusals >= 0:
+            raise Unavailable("the connection to the broker was cut")
+        await self._publisher.publish(lane, hints)
+
+
 class Slow:
     """A broker that takes its time: it was ``asked``, and answers when ``answers`` is set."""
 
@@ -53,6 +67,27 @@ class Slow:
         self.asked.set()
         await self.answers.wait()
         await self._publisher.publish(lane, hints)
+
+
+async def test_a_hint_that_a_cut_connection_met_does_not_wait_for_the_relay(world: World) -> None:
+    world.announcer._publisher = Cut(world.announcer._publisher, refusals=announce.MOST_RETRIES)
+    await world.deploy(flow())
+    await world.start("flow")
+    (hint,) = await taken(world)
+    assert hint.claim_no == 0
+    await world.start("flow")
+    assert len(await taken(world)) == 1
+    assert await relay(world, after=60.0) == 2  # Marked: their worker has died, and nothing else was left to tell.
+
+
+async def test_a_broker_that_stays_away_is_left_to_the_relay(world: World) -> None:
+    down = Cut(world.announcer._publisher, refusals=announce.MOST_RETRIES + 1)
+    world.announcer._publisher = down
+    await world.deploy(flow())
+    await world.start("flow")
+    assert await taken(world) == []
+    assert await relay(world, after=3.0) == 1
+    assert len(await taken(world)) == 1
 
 
 async def test_what_becomes_ready_is_hinted_at_once_and_marked(world: World) -> None:

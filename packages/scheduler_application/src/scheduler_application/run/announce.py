@@ -1,9 +1,10 @@
-"""After the commit: tell workers, watchers and the leader. What is lost here is found by the relay, so nothing here is
-retried."""
+"""After the commit: tell workers, watchers and the leader. What is lost here is found by the relay; only hints are
+tried again, for as long as it takes to connect anew."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from scheduler_application.errors import ApplicationError
 from scheduler_application.pausing import Sleep
@@ -33,12 +34,25 @@ MANY_ON_THE_WAY = 2_000
 MARK_AFTER_SECONDS = 1.0
 """Well before the relay takes a hint for one that was never published."""
 
+RETRY_SECONDS = 0.25
+
+MOST_RETRIES = 6
+"""Most broken connections are back by then; and the relay looks for the hint of a task run a little later."""
+
 CLOSE_SECONDS = 5.0
 
 _PRIORITIES = tuple(Priority)
 
 LocalTaker = Callable[[Sequence[UnhintedTask]], Sequence[UnhintedTask]]
 """A worker of this process: takes what it has free slots for and returns the rest."""
+
+
+class _Missed(NamedTuple):
+    """Hints that the broker did not take, and how often they were tried again."""
+
+    lane: Lane
+    hints: Sequence[Hint]
+    retries: int = 0
 
 
 class Announcer:
@@ -71,6 +85,8 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
         self._marking: asyncio.Task[None] | None = None
         self._unmarked: list[Hint] = []
+        self._retrying: asyncio.Task[None] | None = None
+        self._missed: list[_Missed] = []
         self._telling = 0
         self._being_marked = 0
         self._sleep = sleep
@@ -109,7 +125,7 @@ class Announcer:
 
     async def idle(self) -> None:
         """Returns when everything that was handed in has been told."""
-        while tasks := {task for task in (self._task, self._marking) if task is not None}:
+        while tasks := {task for task in self._tasks() if task is not None}:
             await asyncio.wait(tasks)
 
     async def close(self) -> None:
@@ -117,10 +133,13 @@ class Announcer:
         self._closed = True
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
-        late = [task for task in (self._task, self._marking) if task is not None]
+        late = [task for task in self._tasks() if task is not None]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+    def _tasks(self) -> Sequence["asyncio.Task[None] | None"]:
+        return self._task, self._marking, self._retrying
 
     async def _tell_all(self) -> None:
         try:
@@ -139,26 +158,45 @@ class Announcer:
         lanes: dict[Lane, list[Hint]] = defaultdict(list)
         for row in hints:
             lanes[Lane(row.queue, _PRIORITIES[row.priority])].append(Hint(TaskRunId(row.id), row.claim_no))
-        published = await asyncio.gather(*(self._publish(lane, found) for lane, found in lanes.items()))
+        told = await asyncio.gather(*(self._publish(lane, found) for lane, found in lanes.items()))
+        self._missed += [_Missed(*lane) for lane, is_told in zip(lanes.items(), told, strict=True) if not is_told]
+        if self._missed and self._retrying is None and not self._closed:
+            self._retrying = asyncio.create_task(self._publish_again())
         for command in commands:
             await self._signals.command(command.worker_id, cancel_command(command))
         if wake and self._wakes_leader:
             await self._signals.wake_dispatchers()
         if changes:
             await self._live.publish(changes)  # type: ignore[arg-type]
-        self._unmarked += [hint for hints in published for hint in hints]
         self._telling = 0
-        if self._unmarked and self._marking is None and not self._closed:
-            self._marking = asyncio.create_task(self._mark_all())
 
-    async def _publish(self, lane: Lane, hints: Sequence[Hint]) -> Sequence[Hint]:
+    async def _publish(self, lane: Lane, hints: Sequence[Hint]) -> bool:
+        """Whether the broker has them; then they are marked a while later."""
         try:
             await self._publisher.publish(lane, hints)
         except ApplicationError:
             self._metrics.published(len(hints), failed=True)
-            return ()
+            return False
         self._metrics.published(len(hints), failed=False)
-        return hints
+        self._unmarked += hints
+        if self._marking is None and not self._closed:
+            self._marking = asyncio.create_task(self._mark_all())
+        return True
+
+    async def _publish_again(self) -> None:
+        try:
+            while self._missed:
+                await self._sleep(RETRY_SECONDS)
+                tried, self._missed = self._missed, []
+                lanes_away: set[Lane] = set()
+                for lane, hints, retries in tried:
+                    # One that fails speaks for its lane: nobody waits for a deadline after another.
+                    if lane in lanes_away or not await self._publish(lane, hints):
+                        lanes_away.add(lane)
+                        if retries + 1 < MOST_RETRIES:
+                            self._missed.append(_Missed(lane, hints, retries + 1))
+        finally:
+            self._retrying = None
 
     async def _mark_all(self) -> None:
         try:
