@@ -54,9 +54,10 @@ def parts_of(stack: Stack) -> Parts:
 
 
 async def observe(stack: Stack, parts: Parts, spent: Spent | None = None) -> Observed:
-    """``spent`` where the processor time was taken before, because the rest is known only later."""
-    used = spent or parts.spent()
-    return Observed(used, await _work(stack.database), messages(), samples(await stack.metrics(), LABELS))
+    """``spent`` where the processor time was taken before, because the rest is known only later. Else it is looked at
+    last: asking the broker how many messages it has seen takes a second of a processor."""
+    work, seen, counted = await _work(stack.database), messages(), samples(await stack.metrics(), LABELS)
+    return Observed(spent or parts.spent(), work, seen, counted)
 
 
 async def _work(database: asyncpg.Connection) -> Work:

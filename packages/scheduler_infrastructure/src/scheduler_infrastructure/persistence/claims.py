@@ -5,7 +5,7 @@ from datetime import datetime
 
 from scheduler_application.ports.rows import AttemptEnd, ClaimedRow, PastAttempt, UnhintedTask
 from scheduler_domain.run.states import TaskEvent, TaskState, task_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of, seen_by_key
 from scheduler_infrastructure.persistence.graph_rows import FINAL, TASK_STATES
 
 _CLAIMABLE = ", ".join(f"'{state}'" for state in task_sources(TaskEvent.CLAIM))
@@ -57,9 +57,7 @@ _OF_TASK = (
     "t.priority, t.ready_at, t.started_at"
 )
 
-# In this form the guard has no statistics: those were taken when hardly anything could be claimed, so that a plain
-# `state in …` is read as the quickest way in, and each claim looks through the whole backlog.
-_STILL_CLAIMABLE = f"coalesce(t.state, '') in ({_CLAIMABLE})"
+_STILL_CLAIMABLE = seen_by_key(f"t.state in ({_CLAIMABLE})")
 
 # Hints come sorted and name rows that hardly anybody else touches just now, so they are not locked beforehand: that
 # would write every row twice. Whoever holds one of them (a mark, a cancel, another claim) lets it go in a moment, and
@@ -104,19 +102,18 @@ _CLAIMED_BEFORE = Statement(
 
 _GOES_ON = "('ready', 'retrying')"
 
+_ENDS_AS = f"case when t.cancel_requested and e.state in {_GOES_ON} then 'cancelled' else e.state end"
+
 _END_ATTEMPTS = Statement(
     postgres=f"""
-        update task_runs t set state = e.state, output = e.output, error = e.error, wake_at = e.wake_at,
+        update task_runs t set state = {_ENDS_AS}, output = e.output, error = e.error,
+            wake_at = case when t.cancel_requested then null else e.wake_at end,
             worker_losses = t.worker_losses + e.lost::int,
-            worker_id = case when e.state in ({FINAL}) then t.worker_id end,
-            ready_at = case when e.state = 'ready' then $8 else t.ready_at end, hinted_at = null,
-            finished_at = case when e.state in ({FINAL}) then $8 end
-        from (
-            select r.id, r.claim_no, r.output, r.error, r.lost,
-                case when c.cancel_requested and r.state in {_GOES_ON} then 'cancelled' else r.state end as state,
-                case when c.cancel_requested then null else r.wake_at end as wake_at
-            from {rows_of(AttemptEnd._fields)} as r join task_runs c on c.id = r.id) as e
-        where t.id = e.id and t.state = 'running' and t.claim_no = e.claim_no
+            worker_id = case when {_ENDS_AS} in ({FINAL}) then t.worker_id end,
+            ready_at = case when {_ENDS_AS} = 'ready' then $8 else t.ready_at end, hinted_at = null,
+            finished_at = case when {_ENDS_AS} in ({FINAL}) then $8 end
+        from {rows_of(AttemptEnd._fields)} as e
+        where t.id = e.id and {seen_by_key("t.state = 'running' and t.claim_no = e.claim_no")}
         returning t.id, t.state""",  # noqa: S608 - states from the table
     sqlite=f"""
         update task_runs set state = e.state, output = e.output, error = e.error, wake_at = e.wake_at,

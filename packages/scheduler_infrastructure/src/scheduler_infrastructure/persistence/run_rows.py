@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler_application.ports.rows import HeldKey, LockedRun, NewRun, NewTaskRun, RunChange, Slot
 from scheduler_domain.run.states import RunEvent, RunState, run_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of, seen_by_key
 
 RUN_STATES = {state.value: state for state in RunState}
 
@@ -172,15 +172,12 @@ _LOCK_RUNS = Statement(
     sqlite=f"select {_LOCKED_COLUMNS} from runs where id in (select value from json_each($1))",  # noqa: S608
 )
 
-# A plain `finished_at is null` is estimated from statistics that were taken when nothing ran: "one row", so that every
-# live run is compared with every row of the batch (a third of a second for 400). The guard in this form has no
-# statistics.
 _SAVE_RUNS = Statement(
     postgres=f"""
         update runs r set tasks_left = c.tasks_left, tasks_failed = c.tasks_failed, tasks_cancelled = c.tasks_cancelled,
             state = c.state, started_at = c.started_at, finished_at = c.finished_at
         from {rows_of(RunChange._fields)} as c
-        where r.id = c.id and coalesce(r.finished_at, 'infinity') = 'infinity'""",  # noqa: S608 - the columns are ours
+        where r.id = c.id and {seen_by_key("r.finished_at is null")}""",  # noqa: S608 - the columns are ours
     sqlite="""
         update runs set tasks_left = r.value ->> 1, tasks_failed = r.value ->> 2, tasks_cancelled = r.value ->> 3,
             state = r.value ->> 4, started_at = r.value ->> 5, finished_at = r.value ->> 6
