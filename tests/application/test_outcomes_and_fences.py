@@ -1,10 +1,10 @@
 """An outcome is recorded once, by the holder of its fence."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from scheduler_application.run.claim import ClaimedTask
 from scheduler_application.run.record import Report

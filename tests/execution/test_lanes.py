@@ -216,8 +216,8 @@ async def test_a_long_call_does_not_line_up_and_arrives_whole(lanes: Lanes) -> N
 async def test_a_lane_has_one_kind_of_child(lanes: Lanes) -> None:
     await lanes.warm()
     lane = Lane()
-    other = an_attempt("python", {"call": "jobs:nothing"}, lanes.folder, source=lanes.folder / "code", project="b")
-    object.__setattr__(other, "lane", lane)
+    elsewhere = {"source": lanes.folder / "code", "project": "b", "lane": lane}
+    other = an_attempt("python", {"call": "jobs:nothing"}, lanes.folder, **elsewhere)
     outcomes = await asyncio.gather(
         lanes.begin(lanes.attempt("nothing", lane)), lanes.begin(other), return_exceptions=True
     )

@@ -4,6 +4,7 @@ They are text everywhere in Python (messages, JSON and rows carry them unchanged
 types know that they are UUIDs. New ones come from the `Ids` port, never from here.
 """
 
+import re
 from typing import NewType
 from uuid import UUID
 
@@ -19,8 +20,15 @@ DEFAULT_PROJECT = ProjectId("00000000-0000-7000-8000-000000000001")
 """The project named ``default``; the first migration creates it."""
 
 
+CANONICAL_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z"
+
+_is_canonical = re.compile(CANONICAL_UUID).match
+
+
 def canonical_uuid(text: str) -> str | None:
     """The canonical form of ``text``, or ``None`` when it is not a UUID in the 36-character form."""
+    if _is_canonical(text):
+        return text
     if len(text) != 36:
         return None
     try:

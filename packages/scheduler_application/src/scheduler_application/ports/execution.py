@@ -7,9 +7,10 @@ the attempt's whole process tree is gone before the error leaves.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from scheduler_domain.run.outcome import Outcome
 
@@ -48,8 +49,7 @@ class Lane:
         self.left = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionRequest:
+class ExecutionRequest(msgspec.Struct, frozen=True):
     """One attempt, ready to execute: every template is rendered.
 
     ``settings`` is the executor's part of the definition, rendered (see `TaskDefinition.settings`). ``environment`` is
@@ -73,8 +73,8 @@ class ExecutionRequest:
     timeout: float | None
     idempotency_key: str
     grace: float = 10.0
-    stop: Stop = field(default_factory=Stop)
-    stop_reason: list[str] = field(default_factory=list)
+    stop: Stop = msgspec.field(default_factory=Stop)
+    stop_reason: list[str] = msgspec.field(default_factory=list)
     lane: Lane | None = None
 
 

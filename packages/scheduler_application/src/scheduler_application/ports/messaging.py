@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from scheduler_domain.ids import TaskRunId
 from scheduler_domain.workflow.definition import Priority
@@ -10,8 +10,7 @@ from scheduler_domain.workflow.definition import Priority
 MAX_HINTS_PER_MESSAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """``task_run_id`` may be claimed, as long as its fence still is ``claim_no``."""
 
     task_run_id: TaskRunId

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from scheduler_application.errors import Conflict, NotFound
 from scheduler_application.json_values import json_value
@@ -25,8 +26,7 @@ MAX_CLAIM = 500
 """The most task runs that one transaction claims."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedTask:
+class ClaimedTask(msgspec.Struct, frozen=True):
     """An attempt that belongs to this worker until it reports its outcome or its lease ends.
 
     ``scope`` is what the task's templates may see, without ``secrets``: those only the worker adds. It is empty where

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from scheduler_application.batching import Batcher
 from scheduler_application.json_values import json_text
@@ -39,8 +40,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """An escaped NUL in JSON text, and not the six characters themselves, whose backslash is escaped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What an attempt came to. It carries what the claim said, so that recording asks the store nothing twice."""
 
     claimed: ClaimedTask

@@ -1,9 +1,8 @@
 """What an outcome means for a task run: another try, or a final state. Pure: outcome + policy + now -> verdict."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler_domain.run.outcome import Cancelled, Failed, HandedBack, Outcome, Succeeded, TaskError, TimedOut
 from scheduler_domain.run.states import TaskEvent, TaskState, advance_task
@@ -13,8 +12,7 @@ MAX_WORKER_LOSSES = 3
 """The loss that ends a task run as poison: whatever it does to its workers, it does it every time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Where a running task run goes. ``wake_at`` is set with `TaskState.RETRYING` only."""
 
     state: TaskState

@@ -10,14 +10,14 @@ from typing import Annotated
 import msgspec
 
 from scheduler_application.ports.messaging import MAX_HINTS_PER_MESSAGE, Hint
-from scheduler_domain.ids import TaskRunId, canonical_uuid
+from scheduler_domain.ids import CANONICAL_UUID, TaskRunId
 
 VERSION = 1
 MAX_BYTES = 256 * 1024
 MAX_CLAIM_NO = 2**31 - 1
 
 _ClaimNo = Annotated[int, msgspec.Meta(ge=0, le=MAX_CLAIM_NO)]
-_Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+_Id = Annotated[str, msgspec.Meta(pattern=CANONICAL_UUID)]
 _TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
 
 
@@ -49,13 +49,7 @@ _envelope = msgspec.json.Decoder(Envelope)
 
 def encode(hints: Sequence[Hint], traceparent: str | None = None) -> bytes:
     """One message for at most `MAX_HINTS_PER_MESSAGE` hints."""
-    return _encoder.encode(
-        Envelope(
-            VERSION,
-            tuple((hint.task_run_id, hint.claim_no) for hint in hints),
-            traceparent,
-        )
-    )
+    return _encoder.encode(Envelope(VERSION, tuple(hints), traceparent))
 
 
 def decode(body: bytes) -> tuple[list[Hint], str | None]:
@@ -68,10 +62,4 @@ def decode(body: bytes) -> tuple[list[Hint], str | None]:
         envelope = _envelope.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadMessage("malformed") from None
-    return [_hint(task_run_id, claim_no) for task_run_id, claim_no in envelope.h], envelope.t
-
-
-def _hint(task_run_id: str, claim_no: int) -> Hint:
-    if canonical_uuid(task_run_id) != task_run_id:
-        raise BadMessage("malformed")
-    return Hint(TaskRunId(task_run_id), claim_no)
+    return [Hint(TaskRunId(task_run_id), claim_no) for task_run_id, claim_no in envelope.h], envelope.t
