@@ -14,7 +14,7 @@ from typing import Any
 
 from scheduler_application.ports.messaging import Delivery
 from scheduler_infrastructure.persistence.claims import SqlClaims
-from scheduler_infrastructure.persistence.engine import Statement
+from scheduler_infrastructure.persistence.engine import Statement, seen_by_key
 from scheduler_infrastructure.persistence.worker import SqlLeadership
 from scheduler_worker.intake import Intake
 
@@ -135,7 +135,7 @@ MUTATIONS: dict[Protection, tuple[Cut | Replacement, ...]] = {
         Cut("claims:_END_ATTEMPTS", "t.state = 'running' and ", "task_runs.state = 'running' and "),
         Cut(
             "run_rows:_SAVE_RUNS",
-            " and coalesce(r.finished_at, 'infinity') = 'infinity'",
+            f" and {seen_by_key('r.finished_at is null')}",
             " and runs.finished_at is null",
         ),
         Cut("graph_rows:_COUNT_DOWN", " and t.state = 'blocked'", " and state = 'blocked'"),

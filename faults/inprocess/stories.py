@@ -14,6 +14,7 @@ from faults.inprocess.processes import Installation
 from faults.seams import SeamError
 from scheduler_application.actor import Actor
 from scheduler_application.errors import Conflict, Unavailable
+from scheduler_application.run.announce import MOST_RETRIES
 from scheduler_application.run.control import RerunCommand, RunCommand
 from scheduler_application.run.start import StartRunCommand
 from scheduler_application.schedule.backfill_plan import BackfillCommand
@@ -222,9 +223,9 @@ async def backfill(client: Client) -> None:
 
 
 async def unhinted(client: Client) -> None:
-    """The broker refuses the first hints."""
+    """The broker refuses the first hints for longer than they are tried."""
     await client.deploy(flow("unhinted", ONE))
-    client.site.broker.refuses = 1
+    client.site.broker.refuses = 1 + MOST_RETRIES
     await client.ended(await client.start("unhinted", "first"))
 
 

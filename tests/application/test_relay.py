@@ -86,7 +86,7 @@ async def test_a_broker_that_stays_away_is_left_to_the_relay(world: World) -> No
     await world.deploy(flow())
     await world.start("flow")
     assert await taken(world) == []
-    assert await relay(world, after=3.0) == 1
+    assert await relay(world, after=4.0) == 1
     assert len(await taken(world)) == 1
 
 
@@ -106,10 +106,10 @@ async def test_while_the_broker_is_away_task_runs_stay_ready_and_are_hinted_when
     publisher = world.announcer._publisher
     world.announcer._publisher = Down()
     run_id = (await world.start("flow")).run_id
-    assert await relay(world, 3) == 3
+    assert await relay(world, 4) == 3
     assert set((await world.states(run_id)).values()) == {"ready"}
     world.announcer._publisher = publisher
-    assert await relay(world, 3) == 3
+    assert await relay(world, 4) == 3
     assert len(await taken(world)) == 3
     assert set((await world.states(run_id)).values()) == {"queued"}
     assert await relay(world, 1) == 0
@@ -120,7 +120,7 @@ async def test_a_hint_that_is_under_way_is_not_repeated(world: World) -> None:
     await world.start("flow")
     await world.announcer.idle()
     await world.write("update task_runs set state = 'ready'")
-    assert await relay(world, 1.9) == 0
+    assert await relay(world, 2.9) == 0
     assert await relay(world, 0.2) == 1
 
 
@@ -134,7 +134,7 @@ async def test_a_backlog_is_not_given_again_while_its_hints_are_on_their_way(
     await world.start("flow")
     await world.announcer.idle()
     slow = world.announcer._publisher = Slow(publisher)
-    world.clock.advance(3)
+    world.clock.advance(4)
     leadership = await world.lead()
     assert (await world.relay_hints.execute(leadership)).hints == 3
     await slow.asked.wait()
@@ -150,7 +150,7 @@ async def test_hints_that_nobody_claimed_are_published_again(world: World) -> No
     await world.start("flow")
     assert len(await taken(world)) == 3
     assert await relay(world, 14) == 0
-    assert [await relay(world, 16) for _ in range(2)] == [3, 3]
+    assert [await relay(world, 18) for _ in range(2)] == [3, 3]
     assert len(await taken(world)) == 6
     assert len(await world.work()) == 3
 

@@ -31,13 +31,13 @@ MARKED_AT_ONCE = 2_000
 MANY_ON_THE_WAY = 2_000
 """More hints than this that are not marked yet make an announcer busy."""
 
-MARK_AFTER_SECONDS = 1.0
-"""Well before the relay takes a hint for one that was never published."""
+MARK_AFTER_SECONDS = 2.0
+"""What is claimed by then needs no mark. It is well before the relay takes a hint for one that was never published."""
 
 RETRY_SECONDS = 0.25
 
-MOST_RETRIES = 6
-"""Most broken connections are back by then; and the relay looks for the hint of a task run a little later."""
+MOST_RETRIES = 11
+"""Until the relay takes over, so that nobody waits for it who came shortly before a connection was back."""
 
 CLOSE_SECONDS = 5.0
 

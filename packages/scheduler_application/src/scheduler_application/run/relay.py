@@ -11,7 +11,7 @@ from scheduler_application.ports.rows import UnhintedTask
 from scheduler_application.ports.time import Clock
 from scheduler_application.run.announce import MARK_AFTER_SECONDS, Announcer
 
-UNHINTED_AFTER = timedelta(seconds=2)
+UNHINTED_AFTER = timedelta(seconds=3)
 """Whoever made a task run ready publishes its hint at once; one that has none after this was left behind."""
 
 HINT_LOST_AFTER = timedelta(seconds=15)
