@@ -60,10 +60,10 @@ def http(seconds: float = 0.0) -> dict[str, Any]:
 
 
 def database(seconds: float) -> dict[str, Any]:
-    """A statement that takes a while; it has no effect that anybody counts. Its database may be killed under it, so it
-    is tried again."""
+    """A statement that takes a while; it has no effect that anybody counts. Its database may be killed under it or take
+    nobody in, for as long as a fault lasts, so it is tried again."""
     return {
-        "retry": {"attempts": 10, "backoff": "constant", "delay": "1s"},
+        "retry": {"attempts": 40, "backoff": "constant", "delay": "1s"},
         "database": {
             "connection": "STORE",
             "sql": "select pg_sleep(:seconds)::text as slept",
