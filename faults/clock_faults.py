@@ -1,5 +1,5 @@
-"""Faults of clocks: of a dispatcher, of a worker, of the database; a machine that is
-suspended while they go on; and the nights on which zones change theirs."""
+"""Faults of clocks: of a dispatcher, of a worker, of the database; a machine that is suspended while they go on; and
+the nights on which zones change theirs."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from faults.fault import Recovery, fault
 from faults.load import start
 from faults.recovery import NotRecovered, caught_up, next_fire, next_run, service
 from faults.site import LOOK_SECONDS, Kind, Shape, Site
-from faults.stand_ins import ended, leave, relaunched
+from faults.stand_ins import DISPATCHER_END_SECONDS, ended, leave, relaunched
 from faults.throughput import before_and_after
 from tests.support.faked_clock import FakedClock, faketime_library
 from tests.support.private_servers import PrivatePostgres
@@ -59,7 +59,7 @@ class LibraryMissing(Exception):
 async def leaders_clock_steps(site: Site, _chance: Random) -> Recovery:
     clock, leader = await _clocked(site, "dispatcher")
     others = [node for node in site.of("dispatcher") if node is not leader]
-    await ended(others)
+    await ended(others, within=DISPATCHER_END_SECONDS)
     while await site.leader() is not leader:
         await asyncio.sleep(LOOK_SECONDS)
     worst = 0.0

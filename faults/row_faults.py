@@ -10,7 +10,7 @@ from faults.fault import Recovery, fault
 from faults.load import deploy_one
 from faults.recovery import NotRecovered, next_run, service
 from faults.site import LOOK_SECONDS, Site
-from faults.stand_ins import ended, leave, relaunched
+from faults.stand_ins import DISPATCHER_END_SECONDS, ended, leave, relaunched
 from faults.workload import note
 from scheduler_domain.run.states import FINAL_RUN_STATES
 from tests.support.stack import Node
@@ -99,7 +99,7 @@ async def _read_anew(site: Site) -> Node:
     """What a process read of a version it keeps: here are dispatchers and one more worker that have read nothing."""
     dispatchers = site.of("dispatcher")
     site.disturb()
-    await ended(dispatchers)
+    await ended(dispatchers, within=DISPATCHER_END_SECONDS)
     worker = await site.start("worker")
     await asyncio.gather(relaunched(dispatchers), worker.ready())
     return worker

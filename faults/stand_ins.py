@@ -9,6 +9,8 @@ from faults.site import LOOK_SECONDS, Kind, Server, Site
 from tests.support.stack import Node
 
 END_SECONDS = 60.0
+"""A worker may finish what it has."""
+DISPATCHER_END_SECONDS = 30.0
 
 
 @asynccontextmanager
@@ -33,18 +35,18 @@ async def lead(site: Site, node: Node) -> None:
     if await node.metric("orrery_leader") == 1:
         return
     others = [other for other in site.of("dispatcher") if other is not node]
-    await ended(others)
+    await ended(others, within=DISPATCHER_END_SECONDS)
     while await site.leader() is not node:
         await asyncio.sleep(LOOK_SECONDS)
     await relaunched(others)
 
 
-async def ended(nodes: Sequence[Node]) -> None:
+async def ended(nodes: Sequence[Node], *, within: float = END_SECONDS) -> None:
     """Tells those that still run to stop, and returns when all have."""
     for node in nodes:
         if node.process.poll() is None:
             node.process.send_signal(signal.SIGTERM)
-    await asyncio.gather(*(node.ended(within=END_SECONDS) for node in nodes))
+    await asyncio.gather(*(node.ended(within=within) for node in nodes))
 
 
 async def relaunched(nodes: Sequence[Node]) -> None:

@@ -125,7 +125,7 @@ class Announcer:
 
     async def idle(self) -> None:
         """Returns when everything that was handed in has been told."""
-        while tasks := {task for task in self._tasks() if task is not None}:
+        while tasks := self._tasks():
             await asyncio.wait(tasks)
 
     async def close(self) -> None:
@@ -133,13 +133,13 @@ class Announcer:
         self._closed = True
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
-        late = [task for task in self._tasks() if task is not None]
+        late = self._tasks()
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    def _tasks(self) -> Sequence["asyncio.Task[None] | None"]:
-        return self._task, self._marking, self._retrying
+    def _tasks(self) -> "set[asyncio.Task[None]]":
+        return {task for task in (self._task, self._marking, self._retrying) if task is not None}
 
     async def _tell_all(self) -> None:
         try:
