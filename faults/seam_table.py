@@ -90,6 +90,7 @@ _WORKERS = (
     _statement("result/after_end", "worker", "chain", "claims:SqlClaims.end_attempts", "RecordOutcomes"),
     _statement("result/after_count_down", "worker", "chain", "graph_rows:SqlGraph.count_down", "RecordOutcomes"),
     _statement("result/after_save", "worker", "chain", "run_rows:SqlRuns.save_runs", "RecordOutcomes"),
+    _statement("result/after_claim", "worker", "chain", "claims:SqlClaims.claim", "RecordOutcomes"),
     *_commit("result", "worker", "chain", "RecordOutcomes"),
     Seam("result/after_report", "worker", "chain", _RUN + "record:RecordOutcomes.execute", At.AFTER),
     _statement("fan_out/after_insert", "worker", "graph", "run_rows:SqlRuns.insert_task_runs", "RecordOutcomes"),

@@ -62,8 +62,10 @@ class Stage:
         self.executors = Scripted()
         self.health = WorkerHealth(self.clock)
 
-    def bundle(self, announcer: Announcer, **changes: Any) -> Worker:
+    def bundle(self, announcer: Announcer, *, record_claims: ClaimTasks | None = None, **changes: Any) -> Worker:
+        """``record_claims`` claims what outcomes make ready; ``changes`` take the place of other parts."""
         world, store, clock = self.world, self.store, self.clock
+        claim = ClaimTasks(store, world.engine, clock, world.metrics)
         parts: dict[str, Any] = {
             "name": "tester",
             "version": "0",
@@ -78,8 +80,8 @@ class Stage:
             "register": RegisterWorker(store, 15.0),
             "heartbeat": Heartbeat(store, 15.0),
             "leave": LeaveWorker(store),
-            "claim": ClaimTasks(store, world.engine, clock, world.metrics),
-            "record": RecordOutcomes(store, world.engine, clock, announcer, world.metrics),
+            "claim": claim,
+            "record": RecordOutcomes(store, world.engine, clock, announcer, world.metrics, record_claims or claim),
             "announcer": announcer,
             "source": world.hub.source(),
             "publisher": world.hub.publisher,

@@ -1,7 +1,7 @@
 """A worker's life: it takes, gives back, is fenced, drains and stops, and loses nothing of it all."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +9,8 @@ import pytest
 from scheduler_application.errors import Unavailable
 from scheduler_application.ports.execution import ExecutionRequest, LogSink
 from scheduler_application.ports.messaging import Lane
-from scheduler_application.run.claim import ClaimedTask, ClaimTasks
+from scheduler_application.ports.persistence import Transaction
+from scheduler_application.run.claim import ClaimedTask, ClaimTasks, Fence
 from scheduler_application.worker.manage import WorkerCommand
 from scheduler_domain.run.outcome import HandedBack, Outcome, Succeeded
 from scheduler_domain.workflow.definition import Priority
@@ -74,6 +75,17 @@ async def test_ready_successors_do_not_take_the_way_through_the_broker(stage: St
         assert await stage.ended(run_id) == "succeeded"
     hinted = await stage.world.rows("select id from task_runs where hinted_at is not null")
     assert hinted == []
+
+
+async def test_a_step_of_a_chain_is_one_transaction(stage: Stage) -> None:
+    async with stage.worker():
+        transactions = []
+        for length in (3, 13):
+            await stage.store.settled()
+            before = stage.store.transactions
+            assert await stage.ended(await _start(stage, chain(length))) == "succeeded"
+            transactions.append(stage.store.transactions - before)
+    assert transactions == [1 + 3, 1 + 13]
 
 
 async def test_hints_from_outside_are_not_starved_by_chains(stage: Stage) -> None:
@@ -342,6 +354,44 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(stage: Stage) -> Non
         stage.clock.advance(3.0)
         assert await stage.ended(run.run_id) == "succeeded"
     assert len(stage.executors.requests) == 1
+
+
+async def test_a_successor_that_was_claimed_with_an_outcome_whose_answer_was_lost_is_found_again(stage: Stage) -> None:
+    release = asyncio.Event()
+
+    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
+        await release.wait()
+        return Succeeded()
+
+    stage.executors.script = wait
+    run_id = await _start(stage, chain(2))
+    async with stage.worker():
+        await stage.executors.begun(1)
+        stage.store.lose_answers = 1
+        release.set()
+        await stage.store.settled()
+        assert (await stage.world.states(run_id)) == {"t0": "succeeded", "t1": "running"}
+        assert len(stage.executors.requests) == 1
+        await _past(stage, 3)
+        assert await stage.ended(run_id) == "succeeded"
+    assert len(stage.executors.requests) == 2
+
+
+class _NeverWithOutcomes(ClaimTasks):
+    """Cannot claim in the transaction of another use case."""
+
+    async def within(
+        self, tx: Transaction, worker_id: str, hints: Collection[Fence], tried: set[Fence]
+    ) -> list[ClaimedTask]:
+        tried.update(hints)
+        raise RuntimeError("a bug")
+
+
+async def test_an_outcome_does_not_wait_for_what_cannot_be_claimed_with_it(stage: Stage) -> None:
+    claims = _NeverWithOutcomes(stage.store, stage.world.engine, stage.clock, stage.world.metrics)
+    run_id = await _start(stage, chain(3))
+    async with stage.worker(record_claims=claims):
+        assert await stage.ended(run_id) == "succeeded"
 
 
 class _BreaksOnce(ClaimTasks):

@@ -158,7 +158,7 @@ class World:
         self.retry_task_run = RetryTaskRun(self.rerun_run, reader)
         self.read_logs = ReadLogs(self.logs, reader)
         self.claim_tasks = ClaimTasks(store, engine, clock, metrics)
-        self.record_outcomes = RecordOutcomes(store, engine, clock, says, metrics)
+        self.record_outcomes = RecordOutcomes(store, engine, clock, says, metrics, self.claim_tasks)
         self.freeze_schedules = FreezeSchedules(store, reader, clock, self.engine.ids)
         self.lift_freeze = LiftFreeze(store, reader, clock, hub.signals)
         self.pause_triggers = PauseTriggers(store, reader, clock, hub.signals)

@@ -10,12 +10,9 @@ from scheduler_application.batching import Batcher
 from scheduler_application.errors import ApplicationError, Unavailable
 from scheduler_application.ports.rows import UnhintedTask
 from scheduler_application.ports.time import Clock
-from scheduler_application.run.claim import ClaimedTask, ClaimTasks
+from scheduler_application.run.claim import ClaimedTask, ClaimTasks, Fence
 from scheduler_worker.attempt import Attempt
 from scheduler_worker.slots import Slots
-
-Fence = tuple[str, int]
-"""(task run, ``claim_no`` before the claim)."""
 
 IN_DOUBT_SECONDS = 30.0
 """How long a claim that got no answer may still turn out to have been committed."""
@@ -77,7 +74,15 @@ class Claimer:
             return
         claimed = await self._claims.recall(self._worker_id, list(self._in_doubt))
         # Only what is in doubt still: another look may have been quicker, and its attempt may be over already.
-        self._slots.fill(0, self._received([task for task in claimed if _hint_of(task) in self._in_doubt]))
+        self.receive(0, [task for task in claimed if _hint_of(task) in self._in_doubt])
+
+    def receive(self, reserved: int, claimed: Sequence[ClaimedTask]) -> None:
+        """Takes in what was claimed elsewhere, for which room for ``reserved`` was kept."""
+        self._slots.fill(reserved, self._received(claimed))
+
+    def doubt(self, hints: Sequence[Fence]) -> None:
+        """A claim of ``hints`` got no answer, and may be committed all the same."""
+        self._in_doubt.update(dict.fromkeys(hints, self._clock.monotonic()))
 
     def _received(self, claimed: Sequence[ClaimedTask]) -> Sequence[Attempt]:
         for task in claimed:
@@ -89,8 +94,7 @@ class Claimer:
         try:
             claimed = await self._claims.execute(self._worker_id, hints)
         except Exception:
-            # Whatever it is: the claim may be committed all the same.
-            self._in_doubt.update(dict.fromkeys(hints, self._clock.monotonic()))
+            self.doubt(hints)
             raise
         found = {_hint_of(task): task for task in claimed}
         return [[found.pop(hint) for hint in group if hint in found] for group in groups]
@@ -100,27 +104,49 @@ def _hint_of(task: ClaimedTask) -> Fence:
     return task.row.id, task.row.claim_no - 1
 
 
-class HandOver:
-    """Claims at once what this process itself made ready: a chain of tasks needs no way through the broker."""
+class LocalIntake:
+    """Takes in what this process itself made ready, without the way through the broker: what outcomes make ready within
+    their transaction (`LocalWorker`), what else is made ready in a claim of its own (`Announcer.hand_over_to`)."""
 
-    def __init__(self, claimer: Claimer, slots: Slots, queues: Collection[str]) -> None:
+    def __init__(self, claimer: Claimer, worker_id: str, slots: Slots, queues: Collection[str]) -> None:
         self._claimer = claimer
+        self.worker_id = worker_id
         self._slots = slots
         self._queues = frozenset(queues)
         self._claims: set[asyncio.Task[None]] = set()
 
+    def choose(self, ready: Sequence[UnhintedTask]) -> Sequence[UnhintedTask]:
+        """As `LocalWorker.choose`."""
+        chosen = self._fitting(ready)
+        self._slots.reserve(len(chosen))
+        return chosen
+
+    def receive(self, chosen: int, claimed: Sequence[ClaimedTask]) -> None:
+        """As `LocalWorker.receive`."""
+        self._claimer.receive(chosen, claimed)
+
+    def doubt(self, fences: Sequence[Fence], reason: BaseException) -> None:
+        """As `LocalWorker.doubt`."""
+        self._claimer.doubt(fences)
+        if not isinstance(reason, (Unavailable, asyncio.CancelledError)):
+            _log.error("outcomes could not be recorded with claims", count=len(fences), exc_info=reason)
+
     def take(self, ready: Sequence[UnhintedTask]) -> Sequence[UnhintedTask]:
-        """Takes what there is room for, the highest priority first, and returns the rest (`Announcer.hand_over_to`)."""
-        room = 0 if self._slots.spoken_for else self._slots.room
-        served = [row for row in ready if row.queue in self._queues] if room else []
-        if not served:
+        """Takes what there is room for and returns the rest."""
+        taken = self._fitting(ready)
+        if not taken:
             return ready
-        taken = heapq.nsmallest(room, served, key=lambda row: row.priority)
         fences = {(row.id, row.claim_no) for row in taken}
         claim = asyncio.create_task(self._claim(sorted(fences)))
         self._claims.add(claim)
         claim.add_done_callback(self._claims.discard)
         return [row for row in ready if (row.id, row.claim_no) not in fences]
+
+    def _fitting(self, ready: Sequence[UnhintedTask]) -> Sequence[UnhintedTask]:
+        """What there is room for, the highest priority first."""
+        room = 0 if self._slots.spoken_for else self._slots.room
+        served = [row for row in ready if row.queue in self._queues] if room else []
+        return heapq.nsmallest(room, served, key=lambda row: row.priority)
 
     async def _claim(self, fences: Sequence[Fence]) -> None:
         try:

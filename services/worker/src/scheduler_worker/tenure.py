@@ -20,7 +20,7 @@ from scheduler_domain.run.outcome import Cancelled, HandedBack, Outcome
 from scheduler_worker.agent import Worker
 from scheduler_worker.attempt import CANCEL, LOST, SHUTDOWN, Attempt
 from scheduler_worker.background import background
-from scheduler_worker.claiming import Claimer, HandOver
+from scheduler_worker.claiming import Claimer, LocalIntake
 from scheduler_worker.intake import Intake
 from scheduler_worker.lease import Lease
 from scheduler_worker.log_writer import LogWriter
@@ -72,7 +72,7 @@ class Tenure:
         )
         self._slots = Slots(worker.slots, worker.clock, self._begin, worker.executors.serving_lanes)
         self._claimer = Claimer(worker.claim, self.worker_id, self._slots, worker.clock, self._receive)
-        self._hand_over = HandOver(self._claimer, self._slots, worker.queues)
+        self._local = LocalIntake(self._claimer, self.worker_id, self._slots, worker.queues)
         self._intake = Intake(
             worker.source,
             worker.publisher,
@@ -109,7 +109,8 @@ class Tenure:
             self._tidy,
         )
         async with background(*works) as broken:
-            self._worker.announcer.hand_over_to(self._hand_over.take)
+            self._worker.record.hand_over_to(self._local)
+            self._worker.announcer.hand_over_to(self._local.take)
             self._worker.health.serving(self._lease)
             await self._unless_lost(self._stop.wait(), self._draining.wait(), broken.wait())
             self._close()
@@ -239,6 +240,7 @@ class Tenure:
     def _close(self) -> None:
         """Takes nothing more; what has not begun goes back."""
         self._worker.health.leaving()
+        self._worker.record.hand_over_to(None)
         self._worker.announcer.hand_over_to(lambda ready: ready)
         self._slots.close()
         self._closing.set()

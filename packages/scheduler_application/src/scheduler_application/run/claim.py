@@ -1,7 +1,7 @@
 """Claiming: hints become attempts that this worker owns under a new fence."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,9 @@ from scheduler_application.run.scope import named_tasks, run_scope, tasks_scope
 from scheduler_application.run.unreadable import UNREADABLE_VALUE, unknown_task, unreadable_version
 from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.workflow.definition import TaskDefinition
+
+Fence = tuple[str, int]
+"""(task run, ``claim_no`` before the claim): what a hint names."""
 
 References = frozenset[tuple[str, ...]]
 """The paths that a task's templates name, such as ``("tasks", "a", "output")``."""
@@ -63,28 +66,31 @@ class ClaimTasks:
         self._clock = clock
         self._metrics = metrics
 
-    async def execute(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
-        """``hints`` are (task run, fence); raises `Unavailable`."""
+    async def execute(self, worker_id: str, hints: Sequence[Fence]) -> list[ClaimedTask]:
+        """Raises `Unavailable`."""
         if not hints:
             return []
         started = self._clock.monotonic()
-        wanted = sorted(set(hints))
-        tries = 0
-
-        async def claim(tx: Transaction) -> list[ClaimedTask]:
-            nonlocal tries
-            tries += 1
-            rows = await tx.claims.claim(worker_id, wanted, self._clock.now())
-            # Tried again: an earlier try may have been committed although its answer was lost.
-            before = await tx.claims.claimed_before(worker_id, wanted) if tries > 1 else []
-            known = {row.id for row in rows}
-            return await self._tasks(tx, [*rows, *(row for row in before if row.id not in known)])
-
-        claimed = await self._store.transact(claim)
-        self._observe(claimed, self._clock.monotonic() - started)
+        tried: set[Fence] = set()
+        claimed = await self._store.transact(lambda tx: self.within(tx, worker_id, hints, tried))
+        if claimed:
+            self._metrics.batch("claim", len(claimed), self._clock.monotonic() - started)
+            self.count(claimed)
         return claimed
 
-    async def recall(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
+    async def within(
+        self, tx: Transaction, worker_id: str, hints: Collection[Fence], tried: set[Fence]
+    ) -> list[ClaimedTask]:
+        """As a part of ``tx``; `count` what is claimed after its commit. ``tried`` is what earlier tries of the same
+        transaction named, and this one adds to it: they may have been committed although their answer was lost."""
+        wanted = sorted(set(hints))
+        rows = await tx.claims.claim(worker_id, wanted, self._clock.now())
+        before = await tx.claims.claimed_before(worker_id, sorted(tried)) if tried else []
+        tried.update(wanted)
+        known = {row.id for row in rows}
+        return await self._tasks(tx, [*rows, *(row for row in before if row.id not in known)])
+
+    async def recall(self, worker_id: str, hints: Sequence[Fence]) -> list[ClaimedTask]:
         """What of ``hints`` belongs to the worker after an `execute` that raised: it may have been committed all the
         same.
 
@@ -178,10 +184,8 @@ class ClaimTasks:
             scope |= {"item": json_value(row.item), "index": row.item_index}
         return scope
 
-    def _observe(self, claimed: Sequence[ClaimedTask], seconds: float) -> None:
-        if not claimed:
-            return
-        self._metrics.batch("claim", len(claimed), seconds)
+    def count(self, claimed: Sequence[ClaimedTask]) -> None:
+        """Into the metrics, by queue."""
         waited: dict[str, float] = {}
         counts: dict[str, int] = defaultdict(int)
         for task in claimed:

@@ -1,4 +1,5 @@
-"""Recording outcomes: many attempts in one transaction, and in the same transaction what they set free."""
+"""Recording outcomes: many attempts in one transaction, and in the same transaction what they set free and what of it
+the worker goes on with."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from scheduler_application.batching import Batcher
+from scheduler_application.errors import Unavailable
 from scheduler_application.json_values import json_text
 from scheduler_application.ports.observing import Metrics
 from scheduler_application.ports.persistence import Store, Transaction
@@ -15,7 +17,8 @@ from scheduler_application.ports.rows import AttemptEnd, PastAttempt, SettledTas
 from scheduler_application.ports.time import Clock
 from scheduler_application.run.advance import advance
 from scheduler_application.run.announce import Announcer
-from scheduler_application.run.claim import ClaimedTask
+from scheduler_application.run.claim import ClaimedTask, ClaimTasks
+from scheduler_application.run.hand_over import HandOver, LocalWorker
 from scheduler_application.run.open_runs import (
     MAX_OUTPUT_BYTES,
     Engine,
@@ -79,13 +82,20 @@ class RecordOutcomes:
         clock: Clock,
         announcer: Announcer,
         metrics: Metrics,
+        claims: ClaimTasks,
     ) -> None:
         self._store = store
         self._engine = engine
         self._clock = clock
         self._announcer = announcer
         self._metrics = metrics
+        self._claims = claims
+        self._worker: LocalWorker | None = None
         self._batcher: Batcher[Report, bool] = Batcher(self._record, limit=MAX_RECORDED, gathering=True)
+
+    def hand_over_to(self, worker: LocalWorker | None) -> None:
+        """What outcomes make ready is offered to this process's own worker first."""
+        self._worker = worker
 
     async def execute(self, report: Report) -> bool:
         """Whether the outcome was recorded; raises `Unavailable`, and may then be repeated."""
@@ -97,7 +107,7 @@ class RecordOutcomes:
 
     async def _record(self, reports: Sequence[Report]) -> Sequence[bool]:
         began = self._clock.monotonic()
-        written, progress = await self._store.transact(lambda tx: self._write(tx, reports))
+        written, progress = await self._written(reports)
         self._metrics.batch("record", len(reports), self._clock.monotonic() - began)
         for report in reports:
             outcome = type(report.outcome).__name__.lower()
@@ -105,13 +115,33 @@ class RecordOutcomes:
         self._announcer.tell(progress)
         return [report.claimed.row.id in written for report in reports]
 
-    async def _write(self, tx: Transaction, reports: Sequence[Report]) -> tuple[set[str], Progress]:
+    async def _written(self, reports: Sequence[Report]) -> tuple[set[str], Progress]:
+        if self._worker is None:
+            return await self._store.transact(lambda tx: self._write(tx, reports))
+        hand_over = HandOver(self._claims, self._worker)
+        try:
+            done = await self._store.transact(lambda tx: self._write(tx, reports, hand_over))
+        except BaseException as error:
+            hand_over.fail(error)
+            if not hand_over.tried or isinstance(error, Unavailable) or not isinstance(error, Exception):
+                raise
+            # An outcome does not wait for a task run that cannot be claimed.
+            return await self._store.transact(lambda tx: self._write(tx, reports))
+        hand_over.commit()
+        return done
+
+    async def _write(
+        self, tx: Transaction, reports: Sequence[Report], hand_over: HandOver | None = None
+    ) -> tuple[set[str], Progress]:
         runs = OpenRuns(tx, self._engine, self._clock.now())
         slots: list[Slot] = [slot for slot in (report.claimed.slot for report in reports) if slot is not None]
         await runs.lock((report.claimed.row.run_id for report in reports), slots)
         ends = [self._judge(runs, report) for report in reports if report.claimed.row.run_id in runs]
         written = await write_ends(runs, ends)
-        return written, await advance(runs)
+        progress = await advance(runs)
+        if hand_over is not None:
+            await hand_over.claim(tx, progress)
+        return written, progress
 
     def _judge(self, runs: OpenRuns, report: Report) -> End:
         row = report.claimed.row

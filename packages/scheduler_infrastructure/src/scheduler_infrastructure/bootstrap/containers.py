@@ -188,7 +188,7 @@ class UseCases(containers.DeclarativeContainer):
     retry_task_run = F(RetryTaskRun, rerun_run, a.reader)
     read_logs = F(ReadLogs, a.logs, a.reader)
     claim_tasks = S(ClaimTasks, a.store, engine, a.clock, a.metrics)
-    record_outcomes = S(RecordOutcomes, a.store, engine, a.clock, announcer, a.metrics)
+    record_outcomes = S(RecordOutcomes, a.store, engine, a.clock, announcer, a.metrics, claim_tasks)
 
     freeze_schedules = F(FreezeSchedules, a.store, a.reader, a.clock, a.ids)
     lift_freeze = F(LiftFreeze, a.store, a.reader, a.clock, a.signals)
