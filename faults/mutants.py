@@ -14,7 +14,8 @@ from typing import Any
 
 from scheduler_application.ports.messaging import Delivery
 from scheduler_infrastructure.persistence.claims import SqlClaims
-from scheduler_infrastructure.persistence.engine import Statement, seen_by_key
+from scheduler_infrastructure.persistence.engine import Statement
+from scheduler_infrastructure.persistence.planning import seen_by_key
 from scheduler_infrastructure.persistence.worker import SqlLeadership
 from scheduler_worker.intake import Intake
 

@@ -102,7 +102,8 @@ async def test_what_there_is_room_for_is_claimed_with_the_outcome_and_the_rest_i
     (b,) = room.received
     assert (b.row.task, b.row.claim_no, room.room) == ("b", 1, 0)
     assert b.scope["tasks"]["a"]["output"] == {"word": "hello"}
-    assert await world.states(run_id) == {"a": "succeeded", "b": "running", "c": "ready"}
+    await world.announcer.idle()
+    assert await world.states(run_id) == {"a": "succeeded", "b": "running", "c": "queued"}
     source = world.hub.source()
     await source.open(["default"])
     hints = [str(hint.task_run_id) for one in await source.take(10) for hint in one.hints]
@@ -119,7 +120,8 @@ async def test_a_worker_without_room_is_not_given_anything(world: World) -> None
     room = Room(world.worker_id, 0)
     assert await _recording(world, world.store, room).execute(report)
     assert (room.received, room.doubted) == ([], [])
-    assert await world.states(run_id) == {"a": "succeeded", "b": "ready", "c": "ready"}
+    await world.announcer.idle()
+    assert await world.states(run_id) == {"a": "succeeded", "b": "queued", "c": "queued"}
 
 
 async def test_a_worker_whose_lease_is_over_gets_nothing_and_its_room_is_free_again(world: World) -> None:
@@ -128,7 +130,8 @@ async def test_a_worker_whose_lease_is_over_gets_nothing_and_its_room_is_free_ag
     room = Room(world.worker_id, 2)
     assert await _recording(world, world.store, room).execute(report)
     assert (room.received, room.room) == ([], 2)
-    assert await world.states(run_id) == {"a": "succeeded", "b": "ready", "c": "ready"}
+    await world.announcer.idle()
+    assert await world.states(run_id) == {"a": "succeeded", "b": "queued", "c": "queued"}
 
 
 async def test_a_transaction_that_the_store_tries_again_hands_over_what_the_first_try_took(world: World) -> None:

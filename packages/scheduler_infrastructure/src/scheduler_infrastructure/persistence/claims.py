@@ -5,8 +5,9 @@ from datetime import datetime
 
 from scheduler_application.ports.rows import AttemptEnd, ClaimedRow, PastAttempt, UnhintedTask
 from scheduler_domain.run.states import TaskEvent, TaskState, task_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of, seen_by_key
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
 from scheduler_infrastructure.persistence.graph_rows import FINAL, TASK_STATES
+from scheduler_infrastructure.persistence.planning import seen_by_key
 
 _CLAIMABLE = ", ".join(f"'{state}'" for state in task_sources(TaskEvent.CLAIM))
 
@@ -79,6 +80,7 @@ _CLAIM = Statement(
             and exists (select 1 from workers w
                 where w.id = $2 and w.state = 'active' and w.lease_until > clock_timestamp())
         returning task_runs.id""",  # noqa: S608 - states from the table
+    by_key=True,
 )
 
 # SQLite returns columns of the changed table only.
@@ -131,6 +133,7 @@ _END_ATTEMPTS = Statement(
         where task_runs.id = e.id and task_runs.state = 'running' and task_runs.claim_no = e.claim_no
         returning task_runs.id, task_runs.state""",  # noqa: S608 - states from the table
     folds=True,
+    by_key=True,
 )
 
 _REMEMBER = Statement(
@@ -144,6 +147,7 @@ _REMEMBER = Statement(
         select r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
             r.value ->> 7
         from json_each($1) as r where true on conflict do nothing""",
+    by_key=True,
 )
 
 _MARK_HINTED = Statement(
@@ -156,6 +160,7 @@ _MARK_HINTED = Statement(
     sqlite="""
         update task_runs set state = 'queued', hinted_at = $2 from json_each($1) as h
         where task_runs.id = h.value ->> 0 and claim_no = h.value ->> 1 and state in ('ready', 'queued')""",
+    by_key=True,
 )
 
 _UNHINTED = both(

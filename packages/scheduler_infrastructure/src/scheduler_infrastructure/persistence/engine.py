@@ -23,6 +23,7 @@ from sqlalchemy.engine import RowMapping
 
 from scheduler_application.ports.time import Clock
 from scheduler_infrastructure.persistence.columns import instant_to_text, type_of
+from scheduler_infrastructure.persistence.planning import BEGIN_WITH_OWN_PLANS, OWN_PLANS, are_few
 from scheduler_infrastructure.persistence.sqlite_thread import SqliteThread
 from scheduler_infrastructure.resilience.retrying import READ_ONLY, causes
 
@@ -38,12 +39,14 @@ class Statement:
     """A hot statement in both dialects, with ``$1``… for its arguments.
 
     Sequences are arrays on PostgreSQL (``unnest($1::uuid[])``) and JSON text on SQLite (``json_each($1)``). On both,
-    ``clock_timestamp()`` is the store's own clock. One that ``folds`` reads its rows on PostgreSQL by `rows_of`.
+    ``clock_timestamp()`` is the store's own clock. One that ``folds`` reads its rows on PostgreSQL by `rows_of`. One
+    that goes ``by_key`` finds all its rows by keys, whatever the planner knows of the rest (see `planning`).
     """
 
     postgres: str
     sqlite: str
     folds: bool = False
+    by_key: bool = False
 
 
 def both(sql: str) -> Statement:
@@ -61,13 +64,6 @@ def rows_of(columns: Sequence[str]) -> str:
         for name, array in zip(columns, arrays, strict=True)
     )
     return f"(select {values} from unnest({', '.join(arrays)}) as u ({', '.join(columns)}))"  # noqa: S608 - ours
-
-
-def seen_by_key(guard: str) -> str:
-    """``guard``, a condition on rows that a statement finds by their keys, in a form of which the planner has no
-    statistics and takes half of the rows to pass. Those of states were taken when nothing ran, and say "one row": then
-    every row that lives is compared with every row of the batch (a third of a second for 400)."""
-    return f"case when {guard} then true else false end"
 
 
 class Connection(ABC):
@@ -137,20 +133,6 @@ def make_database(url: str, clock: Clock, *, pool_size: int = 10, prepared_state
 COMMAND_SECONDS = 8.0
 """The client's own deadline for one statement: a frozen server answers nothing, not even a statement timeout."""
 
-_BEGIN = (
-    "begin; set local statement_timeout = '5s'; set local lock_timeout = '2s';"
-    " set local idle_in_transaction_session_timeout = '3s'; set local plan_cache_mode = force_custom_plan;"
-    " set local random_page_cost = 0.2; set local cpu_tuple_cost = 0.1; set local jit = off"
-)
-"""Set with each transaction, not with the session, so that it holds behind pgbouncer in transaction mode too.
-
-Plans are made for the arguments at hand: a cached plan expects ten rows in every array and a table as small as it was,
-and then compares every live row with every row of the batch (outcomes were recorded at a fifth of the pace).
-
-What is worked on is in memory, so that a page costs little beside looking at a row. With the server's own figures,
-which are of disks, a batch of a hundred keys goes through a whole table of some ten thousand rows. Statements are not
-compiled: none is long enough to gain by it, and the server would decide by these costs."""
-
 
 class PostgresDatabase(Database):
     dialect = "postgresql"
@@ -179,10 +161,13 @@ class PostgresDatabase(Database):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         session = await self._sessions.take()
-        core, driver = session
+        core, driver, plans = session
+        begin, keeps_plans = BEGIN_WITH_OWN_PLANS, False
+        if self._prepared_statements:
+            begin, keeps_plans = plans.begin(asyncio.get_running_loop().time())
         try:
-            await driver.execute(_BEGIN)
-            yield _PostgresConnection(core, driver)
+            await driver.execute(begin)
+            yield _PostgresConnection(core, driver, keeps_plans=keeps_plans)
             await driver.execute("commit")
         except BaseException as failure:
             await _abandon(core, driver, failure)
@@ -198,9 +183,9 @@ class PostgresDatabase(Database):
                 yield connection
             return
         session = await self._sessions.take()
-        core, driver = session
+        core, driver, _ = session
         try:
-            yield _PostgresConnection(core, driver)
+            yield _PostgresConnection(core, driver, keeps_plans=False)
         except asyncio.CancelledError:
             driver.terminate()
             await core.invalidate()
@@ -247,13 +232,18 @@ async def _abandon(core: "AsyncConnection", driver: Any, failure: BaseException)
 
 
 class _PostgresConnection(Connection):
+    """With ``keeps_plans`` until the first statement for which the session keeps none."""
+
     dialect = "postgresql"
 
-    def __init__(self, core: "AsyncConnection", driver: Any) -> None:
+    def __init__(self, core: "AsyncConnection", driver: Any, *, keeps_plans: bool) -> None:
         self._core = core
         self._driver = driver
+        self._keeps_plans = keeps_plans
 
     async def fetch(self, statement: Statement, *arguments: Any) -> Sequence[Row]:
+        if self._keeps_plans and not (statement.by_key and are_few(arguments)):
+            await self._plan_each()
         rows: Sequence[Row] = await self._driver.fetch(statement.postgres, *arguments)
         return rows
 
@@ -263,14 +253,21 @@ class _PostgresConnection(Connection):
         columns = [_without_nulls(column) for column in zip(*rows, strict=True)]
         if statement.folds:
             columns[1:] = [_folded(column) for column in columns[1:]]
-        found: Sequence[Row] = await self._driver.fetch(statement.postgres, *columns, *more)
-        return found
+        return await self.fetch(statement, *columns, *more)
 
     async def rows(self, core: Executable) -> Sequence[RowMapping]:
+        if self._keeps_plans:
+            await self._plan_each()
         return (await self._core.execute(core)).mappings().all()
 
     async def run(self, core: Executable) -> int:
+        if self._keeps_plans:
+            await self._plan_each()
         return (await self._core.execute(core)).rowcount
+
+    async def _plan_each(self) -> None:
+        self._keeps_plans = False
+        await self._driver.execute(OWN_PLANS)
 
 
 def _without_nulls(column: tuple[Any, ...]) -> tuple[Any, ...]:

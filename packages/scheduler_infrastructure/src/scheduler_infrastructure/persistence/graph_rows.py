@@ -6,6 +6,7 @@ from datetime import datetime
 from scheduler_application.ports.rows import BlockedTask, CountDown, GroupCount, Resolution, SettledTask
 from scheduler_domain.run.states import FINAL_TASK_STATES, TaskState
 from scheduler_infrastructure.persistence.engine import Connection, Row, Statement, both
+from scheduler_infrastructure.persistence.planning import seen_by_key
 
 TASK_STATES = {state.value: state for state in TaskState}
 
@@ -77,6 +78,10 @@ _COLUMNS = (
 )
 _OF_T = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
 
+# The task run itself, none of its items. Not a mere -1: of that the planner has statistics, and may go by them through
+# the task runs of all runs.
+_WHOLE_D = "case when d.task is null then null else -1 end"
+
 _ROOTS = Statement(
     postgres=f"""
         select {_COLUMNS} from task_runs
@@ -91,7 +96,8 @@ _COUNT_DOWN = Statement(
         update task_runs t set needs_left = t.needs_left - d.done, needs_failed = t.needs_failed + d.failed,
             needs_skipped = t.needs_skipped + d.skipped
         from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::int[]) as d (run_id, task, done, failed, skipped)
-        where t.run_id = d.run_id and t.task = d.task and t.item_index = -1 and t.state = 'blocked'
+        where t.run_id = d.run_id and t.task = d.task and t.item_index = {_WHOLE_D}
+            and {seen_by_key("t.state = 'blocked'")}
         returning {_OF_T}""",  # noqa: S608 - columns are ours
     sqlite=f"""
         update task_runs set needs_left = needs_left - (r.value ->> 2), needs_failed = needs_failed + (r.value ->> 3),
@@ -99,18 +105,20 @@ _COUNT_DOWN = Statement(
         from json_each($1) as r
         where run_id = r.value ->> 0 and task = r.value ->> 1 and item_index = -1 and state = 'blocked'
         returning {_COLUMNS}""",  # noqa: S608 - columns are ours
+    by_key=True,
 )
 
 _COUNT_GROUPS = Statement(
     postgres=f"""
         update task_runs t set needs_left = t.needs_left - d.done, needs_failed = t.needs_failed + d.failed
         from unnest($1::uuid[], $2::int[], $3::int[]) as d (id, done, failed)
-        where t.id = d.id and t.state = 'waiting'
+        where t.id = d.id and {seen_by_key("t.state = 'waiting'")}
         returning {_OF_T}""",  # noqa: S608 - columns are ours
     sqlite=f"""
         update task_runs set needs_left = needs_left - (r.value ->> 1), needs_failed = needs_failed + (r.value ->> 2)
         from json_each($1) as r where task_runs.id = r.value ->> 0 and state = 'waiting'
         returning {_COLUMNS.replace("id, run_id", "task_runs.id, run_id", 1)}""",  # noqa: S608 - columns are ours
+    by_key=True,
 )
 
 _NEXT_ITEMS = both(
@@ -131,7 +139,7 @@ _RESOLVE = Statement(
             finished_at = case when d.state in ({FINAL}) then $8 end
         from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[], $7::uuid[])
             as d (id, state, wake_at, output, error, items, child_run_id)
-        where t.id = d.id and t.state in ('blocked', 'waiting', 'retrying')
+        where t.id = d.id and {seen_by_key("t.state in ('blocked', 'waiting', 'retrying')")}
         returning t.id""",  # noqa: S608 - states from the table
     sqlite=f"""
         update task_runs set state = r.value ->> 1, wake_at = r.value ->> 2,
@@ -145,16 +153,18 @@ _RESOLVE = Statement(
         from json_each($1) as r
         where task_runs.id = r.value ->> 0 and state in ('blocked', 'waiting', 'retrying')
         returning task_runs.id""",  # noqa: S608 - states from the table
+    by_key=True,
 )
 
 _RESULTS = Statement(
-    postgres="""
+    postgres=f"""
         select t.run_id, t.task, t.item_index, t.state, t.output, t.group_id from task_runs t
-        join unnest($1::uuid[], $2::text[]) as w (run_id, task) on t.run_id = w.run_id and t.task = w.task
-        where t.item_index = -1""",
+        join unnest($1::uuid[], $2::text[]) as d (run_id, task) on t.run_id = d.run_id and t.task = d.task
+            and t.item_index = {_WHOLE_D}""",  # noqa: S608 - ours
     sqlite="""
         select t.run_id, t.task, t.item_index, t.state, t.output, t.group_id from json_each($1) as r
         join task_runs t on t.run_id = r.value ->> 0 and t.task = r.value ->> 1 and t.item_index = -1""",
+    by_key=True,
 )
 
 _ITEM_RESULTS = Statement(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from scheduler_application.ports.time import Randomness
 from scheduler_infrastructure.clock import SystemRandomness
+from scheduler_infrastructure.persistence.planning import Plans
 
 FREE_SECONDS = 5.0
 """How long a transaction waits for a connection that is free."""
@@ -25,10 +26,11 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Session(NamedTuple):
-    """A connection as SQLAlchemy has it, and the driver's below it."""
+    """A connection as SQLAlchemy has it, the driver's below it, and what the server keeps for it."""
 
     core: AsyncConnection
     driver: Any
+    plans: Plans
 
     @property
     def usable(self) -> bool:
@@ -81,7 +83,7 @@ class Sessions:
         with self._door.passing():
             core = await self._engine.connect()
         try:
-            return Session(core, (await core.get_raw_connection()).driver_connection)
+            return Session(core, (await core.get_raw_connection()).driver_connection, Plans())
         except BaseException:
             await _discard(core)
             raise

@@ -6,7 +6,8 @@ from typing import Any
 
 from scheduler_application.ports.rows import HeldKey, LockedRun, NewRun, NewTaskRun, RunChange, Slot
 from scheduler_domain.run.states import RunEvent, RunState, run_sources
-from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of, seen_by_key
+from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
+from scheduler_infrastructure.persistence.planning import seen_by_key
 
 RUN_STATES = {state.value: state for state in RunState}
 
@@ -90,6 +91,7 @@ _MAKE_SLOTS = Statement(
     sqlite="""
         insert into slots (workflow_id, slot_key, live)
         select r.value ->> 0, r.value ->> 1, 0 from json_each($1) as r where true on conflict do nothing""",
+    by_key=True,
 )
 
 # Always in one order, so that two transactions with several keys never wait for each other in a circle.
@@ -101,6 +103,7 @@ _LOCK_SLOTS = Statement(
     sqlite="""
         select s.workflow_id, s.slot_key, s.live from json_each($1) as r
         join slots s on s.workflow_id = r.value ->> 0 and s.slot_key = r.value ->> 1""",
+    by_key=True,
 )
 
 _SET_SLOTS = Statement(
@@ -111,6 +114,7 @@ _SET_SLOTS = Statement(
     sqlite="""
         update slots set live = r.value ->> 2 from json_each($1) as r
         where slots.workflow_id = r.value ->> 0 and slots.slot_key = r.value ->> 1""",
+    by_key=True,
 )
 
 _SLOTS_OF = Statement(
@@ -129,7 +133,7 @@ _UNDECIDED = """
         select 1 from ledger l where l.trigger_id = r.trigger_id and l.due_at = r.due_at)"""
 
 
-def _inserting(condition: str) -> Statement:
+def _inserting(condition: str, *, by_key: bool) -> Statement:
     values = ", ".join(f"r.value ->> {place} as {name}" for place, name in enumerate(NewRun._fields))
     return Statement(
         postgres=f"""
@@ -142,11 +146,12 @@ def _inserting(condition: str) -> Statement:
             select r.*, 0, 0 from (select {values} from json_each($1) as r) as r where {condition}
             on conflict do nothing returning id""",  # noqa: S608 - the columns are ours
         folds=True,
+        by_key=by_key,
     )
 
 
-_INSERT_RUNS = _inserting("true")
-_INSERT_FIRED_RUNS = _inserting(_UNDECIDED)
+_INSERT_RUNS = _inserting("true", by_key=True)
+_INSERT_FIRED_RUNS = _inserting(_UNDECIDED, by_key=False)
 
 _TASK_COLUMNS = ", ".join(NewTaskRun._fields)
 
@@ -163,6 +168,7 @@ _INSERT_TASK_RUNS = Statement(
         select {", ".join(f"r.value ->> {index}" for index in range(len(NewTaskRun._fields)))}, 0, 0, 0, 1, 0, false
         from json_each($1) as r where true on conflict do nothing""",  # noqa: S608 - the columns are ours
     folds=True,
+    by_key=True,
 )
 
 _LOCKED_COLUMNS = ", ".join(LockedRun._fields)
@@ -170,6 +176,7 @@ _LOCKED_COLUMNS = ", ".join(LockedRun._fields)
 _LOCK_RUNS = Statement(
     postgres=f"select {_LOCKED_COLUMNS} from runs where id = any($1::uuid[]) order by id desc for update",  # noqa: S608
     sqlite=f"select {_LOCKED_COLUMNS} from runs where id in (select value from json_each($1))",  # noqa: S608
+    by_key=True,
 )
 
 _SAVE_RUNS = Statement(
@@ -183,6 +190,7 @@ _SAVE_RUNS = Statement(
             state = r.value ->> 4, started_at = r.value ->> 5, finished_at = r.value ->> 6
         from json_each($1) as r where runs.id = r.value ->> 0 and runs.finished_at is null""",
     folds=True,
+    by_key=True,
 )
 
 _STOP_RUNS = Statement(
@@ -222,6 +230,7 @@ _RESERVE_KEYS = Statement(
         insert into idempotency_keys (project_id, principal, key, route, request_hash, run_id, created_at)
         select r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6
         from json_each($1) as r where true on conflict do nothing""",
+    by_key=True,
 )
 
 _FIND_KEYS = Statement(
@@ -235,6 +244,7 @@ _FIND_KEYS = Statement(
         join idempotency_keys k
             on k.project_id = w.value ->> 0 and k.principal = w.value ->> 1 and k.key = w.value ->> 2
         left join runs r on r.id = k.run_id""",
+    by_key=True,
 )
 
 _FORMER_STATES = Statement(

@@ -104,6 +104,7 @@ _VERSIONS = Statement(
     sqlite="""
         select id, workflow_id, number, content, source from versions
         where id in (select value from json_each($1))""",
+    by_key=True,
 )
 
 _LIVE = Statement(
@@ -114,4 +115,5 @@ _LIVE = Statement(
         select id, name, project_id, enabled, live_version_id as version_id from workflows
         where project_id = $1 and deleted_at is null and (name in (select value from json_each($2)) or id in (select
         value from json_each($3)))""",
+    by_key=True,
 )
