@@ -20,7 +20,6 @@ from faults.inprocess.scripted_tasks import Effects, ScriptedShell
 from orrery.server.wiring import dispatcher, worker
 from scheduler_application.errors import Unavailable
 from scheduler_application.ports.messaging import Delivery, Hint, Lane
-from scheduler_dispatcher.loops import DispatcherLimits
 from scheduler_dispatcher.main import run as run_dispatcher
 from scheduler_infrastructure.bootstrap.containers import make_application
 from scheduler_infrastructure.bootstrap.settings import Settings
@@ -200,6 +199,8 @@ class Process:
         application.adapters.guard.override(providers.Object(_Guard(self, site.busy)))
         announcer: Any = application.use_cases.announcer
         announcer.add_kwargs(sleep=site.clock.sleep)
+        campaign: Any = application.use_cases.campaign
+        campaign.add_kwargs(settle_seconds=1.0)
         self.announcer = announcer()
 
     # --- Life and death -----------------------------------------------------------------------------------------
@@ -208,8 +209,7 @@ class Process:
         await self.application.gateways.database().open()
         if "dispatcher" in self.roles:
             own = dispatcher(self.application)
-            limits = DispatcherLimits(renew=own.limits.renew, worker_lease=1.0)
-            self._run(run_dispatcher(replace(own, limits=limits, sleep=self.site.clock.sleep), self.stop))
+            self._run(run_dispatcher(replace(own, sleep=self.site.clock.sleep), self.stop))
         if "worker" in self.roles:
             executors = ExecutorRegistry([ScriptedShell(self.site.effects)])
             working = replace(worker(self.application), executors=executors, sleep=self.site.clock.sleep)

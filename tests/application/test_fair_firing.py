@@ -30,7 +30,7 @@ class Observed(Leadership):
 
 async def observed(world: World, begins: Callable[[], None]) -> Observed:
     term = await world.lead()
-    return Observed(term.holder, term.epoch, term.trusted_until, term.since, begins)
+    return Observed(term.holder, term.epoch, term.trusted_until, term.settled_at, begins)
 
 
 async def first_transaction(world: World) -> None:

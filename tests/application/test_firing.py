@@ -305,7 +305,13 @@ async def test_a_trigger_that_comes_back_is_the_same_trigger(world: World) -> No
 async def test_ten_thousand_due_triggers_fire_in_one_pass(world: World) -> None:
     # A lease that outlasts a machine on which many other tests run.
     world.campaign = Campaign(
-        world.store, world.clock, world.metrics, world.ids.new(), lease_seconds=120.0, margin_seconds=1.5
+        world.store,
+        world.clock,
+        world.metrics,
+        world.ids.new(),
+        lease_seconds=120.0,
+        margin_seconds=1.5,
+        settle_seconds=15.0,
     )
     names = [f"t{number}" for number in range(100)]
     await world.deploy(timed(*({"schedule": "0 * * * *", "name": name} for name in names)))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,18 +13,24 @@ from scheduler_application.schedule.backfill_plan import BackfillCommand
 from tests.support.flows import LONG_AGO, failure, flow, lose
 from tests.support.world import ACTOR, World
 
-LEASE, MARGIN = 6.0, 1.5
+LEASE, MARGIN, SETTLES = 6.0, 1.5, 15.0
 
 
 def campaign(world: World) -> Campaign:
     """Another process that wants to lead."""
-    metrics = world.metrics
-    return Campaign(world.store, world.clock, metrics, world.ids.new(), lease_seconds=LEASE, margin_seconds=MARGIN)
+    how = {"lease_seconds": LEASE, "margin_seconds": MARGIN, "settle_seconds": SETTLES}
+    return Campaign(world.store, world.clock, world.metrics, world.ids.new(), **how)
 
 
-async def end_of_lease(world: World) -> None:
+async def end_of_lease(world: World, ended: datetime = LONG_AGO) -> None:
     """By the store's own clock, which no test can turn."""
-    await world.write("update leadership set lease_until = $1", LONG_AGO)
+    await world.write("update leadership set lease_until = $1", ended)
+
+
+async def ended_before(world: World, seconds: float) -> None:
+    """The lease ended so many seconds ago, by the store's own clock."""
+    now = (await world.rows("select clock_timestamp() as now_at"))[0]["now_at"]
+    await end_of_lease(world, now - timedelta(seconds=seconds))
 
 
 async def test_one_of_many_leads(world: World) -> None:
@@ -41,7 +47,7 @@ async def test_a_term_goes_on_with_every_renewal(world: World) -> None:
         world.clock.advance(2)
         term = await leader.renew()
         assert term is not None
-        assert (term.epoch, term.since) == (first.epoch, first.since)
+        assert (term.epoch, term.settled_at) == (first.epoch, first.settled_at)
         assert await other.renew() is None
 
 
@@ -86,6 +92,36 @@ async def test_resigning_late_does_not_end_the_successors_term(world: World) -> 
     await one.resign()
     assert successor is not None
     await world.store.transact(successor.check)
+
+
+@pytest.mark.parametrize(("vacant", "settles"), [(0.5, 0), (3.5, 0), (4.5, SETTLES), (3_600, SETTLES)])
+async def test_a_term_that_follows_at_once_is_settled_and_one_after_a_gap_takes_a_workers_lease(
+    world: World, vacant: float, settles: float
+) -> None:
+    """A gap of more than four seconds, after a lease of six: a worker that had its lease renewed five seconds before
+    that one may have lost it to a store that was away, or to its clock."""
+    one, two = campaign(world), campaign(world)
+    first = await one.renew()
+    assert first is not None
+    assert first.settled_at - world.clock.monotonic() == pytest.approx(SETTLES)
+    await ended_before(world, vacant)
+    term = await two.renew()
+    assert term is not None
+    assert term.settled_at - world.clock.monotonic() == pytest.approx(settles)
+
+
+async def test_who_resigns_before_it_is_settled_is_not_followed_by_one_that_is(world: World) -> None:
+    one, two, three = campaign(world), campaign(world), campaign(world)
+    await one.renew()
+    await one.resign()
+    term = await two.renew()
+    assert term is not None
+    assert term.settled_at > world.clock.monotonic()
+    world.clock.advance(SETTLES)
+    await two.resign()
+    after = await three.renew()
+    assert after is not None
+    assert after.settled_at <= world.clock.monotonic()
 
 
 async def test_a_leader_that_finds_another_knows_that_it_lost(world: World) -> None:

@@ -50,7 +50,9 @@ class Running:
         self.health = DispatcherHealth(clock)
         hub, metrics, engine = world.hub, world.metrics, world.engine
         self.announcer = says = Announcer(hub.publisher, hub.signals, hub.live, store, clock, metrics)
-        self.campaign = Campaign(store, clock, metrics, world.ids.new(), lease_seconds=6.0, margin_seconds=1.5)
+        self.campaign = Campaign(
+            store, clock, metrics, world.ids.new(), lease_seconds=6.0, margin_seconds=1.5, settle_seconds=15.0
+        )
         self.dispatcher = Dispatcher(
             campaign=self.campaign,
             fire=FireDueSchedules(store, engine, world.calendars, clock, says, metrics, Untraced()),
@@ -333,6 +335,27 @@ async def test_a_new_leader_waits_a_lease_before_it_declares_a_worker_dead(stage
 
         waited = await _turn(stage, running, taken_back, 20.0)
     assert waited >= 15.0
+
+
+async def test_a_leader_that_follows_another_at_once_need_not_wait(stage: Stage) -> None:
+    world = stage.world
+    await world.deploy(ONE_TASK)
+    started = await world.start("one")
+    await world.lead()
+    await world.new_worker()
+    await world.claim()
+    stage.clock.advance(20.0)
+    await world.campaign.renew()
+    stage.clock.advance(16.0)
+    await world.write("update leadership set lease_until = $1", stage.clock.now())
+    async with dispatching(stage) as running:
+        await running.leads()
+
+        async def taken_back() -> bool:
+            return (await world.states(started.run_id))["only"] in ("ready", "queued")
+
+        waited = await _turn(stage, running, taken_back, 20.0)
+    assert waited < 5.0
 
 
 async def test_a_retry_becomes_ready_when_its_pause_is_over(stage: Stage) -> None:

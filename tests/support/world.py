@@ -196,7 +196,9 @@ class World:
         self.authenticate = Authenticate(store, clock)
         self.ensure_admin = EnsureAdmin(store, clock)
         self.idempotency_keys = IdempotencyKeys(store, clock)
-        self.campaign = Campaign(store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5)
+        self.campaign = Campaign(
+            store, clock, metrics, ids.new(), lease_seconds=6.0, margin_seconds=1.5, settle_seconds=15.0
+        )
         self.fire_due_schedules = FireDueSchedules(store, engine, self.calendars, clock, says, metrics, tracer)
         self.advance_backfills = AdvanceBackfills(
             store, engine, self.calendars, clock, says, metrics, tracer, self.stop_runs

@@ -41,10 +41,9 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherLimits:
-    """Seconds: how often the lead is renewed, and how long a worker's lease is."""
+    """``renew``: how often the lead is renewed, in seconds."""
 
     renew: float = 2.0
-    worker_lease: float = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +85,13 @@ class Duty:
 
     ``pause`` says how many seconds until the next pass: after one that found ``done`` things to do (``None``: a step
     failed), or, asked with 0 again, when the pause was cut short because something may be due earlier (``woken``).
-    ``begins_after`` is the age in seconds that a term must have before its first pass.
+    ``when_settled``: only in a term that is settled.
     """
 
     steps: tuple[Step, ...]
     pause: Callable[[int | None], Awaitable[float]]
     woken: bool = False
-    begins_after: float = 0.0
+    when_settled: bool = False
 
 
 def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
@@ -116,8 +115,8 @@ def duties(dispatcher: Dispatcher) -> tuple[Duty, ...]:
         ),
         Duty((Step("backfill", backfilling.work),), backfilling.pause, woken=True),
         Duty((Step("relay", relaying.work),), relaying.pause),
-        # Workers that could not reach the store either get one lease to come back before a new leader gives them up.
-        Duty((Step("recover", dispatcher.recover.execute),), _recovering, begins_after=dispatcher.limits.worker_lease),
+        # Leases may be over all at once, by a step of the store's clock: then workers shall notice before others begin.
+        Duty((Step("recover", dispatcher.recover.execute),), _recovering, when_settled=True),
         Duty((Step("calendars", dispatcher.calendars.execute),), _refreshing),
         Duty((Step("prune", _tidying(dispatcher.prune), PRUNE_PATIENCE_SECONDS),), _pruning),
     )

@@ -142,17 +142,17 @@ class Supervisor:
             await self._pause(duty, done, due_earlier)
 
     async def _term(self, duty: Duty) -> Leadership:
-        """The present term, when there is one of the age that ``duty`` asks for."""
+        """The present term, when there is one for ``duty``."""
         while True:
             await self._leading.wait()
             term = self._dispatcher.campaign.current
             if term is None or self._stopping:
                 self._leading.clear()
                 continue
-            young = term.since + duty.begins_after - self._clock.monotonic()
-            if young <= 0:
+            early = term.settled_at - self._clock.monotonic() if duty.when_settled else 0.0
+            if early <= 0:
                 return term
-            await self._sleep(young)
+            await self._sleep(early)
 
     async def _do(self, step: Step, term: Leadership) -> int | None:
         """How much there was to do; ``None`` where it failed. Raises `DutyOverrun`."""
@@ -180,7 +180,7 @@ class Supervisor:
         def note() -> None:
             progress.append(self._clock.monotonic())
 
-        watched = _WatchedTerm(term.holder, term.epoch, term.trusted_until, term.since, note)
+        watched = _WatchedTerm(term.holder, term.epoch, term.trusted_until, term.settled_at, note)
         task: asyncio.Task[int] = asyncio.ensure_future(step.work(watched))
         self._steps.add(task)
         task.add_done_callback(self._steps.discard)

@@ -83,5 +83,5 @@ def dispatcher(process: Application) -> Dispatcher:
         clock=adapters.clock(),
         randomness=adapters.randomness(),
         health=DispatcherHealth(adapters.clock()),
-        limits=DispatcherLimits(renew=settings.leader_renew_seconds, worker_lease=settings.worker_lease_seconds),
+        limits=DispatcherLimits(renew=settings.leader_renew_seconds),
     )

@@ -29,6 +29,7 @@ from scheduler_application.ports.rows import (
     HeldKey,
     JudgedExpectation,
     LastRun,
+    Lead,
     LedgerRow,
     LiveWorkflow,
     LockedRun,
@@ -476,9 +477,9 @@ class WorkerWrites(Protocol):
 
 
 class LeadershipWrites(Protocol):
-    async def acquire(self, holder: str, lease_seconds: float) -> int | None:
-        """Takes the lease when it is free or expired, or prolongs one's own: the epoch, or ``None`` when another holds
-        it. By the store's clock."""
+    async def acquire(self, holder: str, lease_seconds: float) -> Lead | None:
+        """Takes the lease when it is free or expired, or prolongs one's own; ``None`` when another holds it. By the
+        store's clock."""
         ...
 
     async def assert_epoch(self, holder: str, epoch: int) -> None:
@@ -486,7 +487,9 @@ class LeadershipWrites(Protocol):
         transaction ends."""
         ...
 
-    async def resign(self, holder: str, epoch: int) -> None: ...
+    async def resign(self, holder: str, epoch: int, vacant_seconds: float) -> None:
+        """Ends the lease, as if it had ended so many seconds ago."""
+        ...
 
 
 class AccessWrites(Protocol):

@@ -466,6 +466,14 @@ class WorkerRow(NamedTuple):
     slots: int
 
 
+class Lead(NamedTuple):
+    """A lease that was taken or prolonged. ``vacant_seconds`` is how long nobody had held it, by the store's clock;
+    ``None`` where it was prolonged, or is the first there ever was."""
+
+    epoch: int
+    vacant_seconds: float | None
+
+
 class DueExpectation(NamedTuple):
     """An expectation whose deadline ``next_at`` has come; ``workflow`` is the workflow's name."""
 

@@ -238,6 +238,7 @@ class UseCases(containers.DeclarativeContainer):
         F(lambda ids: ids.new(), a.ids),
         lease_seconds=settings.provided.leader_lease_seconds,
         margin_seconds=LEADER_MARGIN_SECONDS,
+        settle_seconds=settings.provided.worker_lease_seconds,
     )
     fire_due_schedules = S(FireDueSchedules, a.store, engine, calendar_book, a.clock, announcer, a.metrics, a.tracer)
     advance_backfills = S(

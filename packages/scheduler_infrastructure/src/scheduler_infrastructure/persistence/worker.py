@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import update
 
 from scheduler_application.errors import LeadershipLost
-from scheduler_application.ports.rows import WorkerRow
+from scheduler_application.ports.rows import Lead, WorkerRow
 from scheduler_infrastructure.persistence.engine import Connection, Statement, both
 from scheduler_infrastructure.persistence.tables import workers
 
@@ -58,18 +58,23 @@ class SqlLeadership:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def acquire(self, holder: str, lease_seconds: float) -> int | None:
-        rows = await self._connection.fetch(_RENEW_LEAD, LEAD, holder, lease_seconds)
-        if not rows:
-            rows = await self._connection.fetch(_TAKE_LEAD, LEAD, holder, lease_seconds)
-        return rows[0]["epoch"] if rows else None
+    async def acquire(self, holder: str, lease_seconds: float) -> Lead | None:
+        renewed = await self._connection.fetch(_RENEW_LEAD, LEAD, holder, lease_seconds)
+        if renewed:
+            return Lead(renewed[0]["epoch"], None)
+        former = await self._connection.fetch(_FORMER_LEAD, LEAD)
+        taken = await self._connection.fetch(_TAKE_LEAD, LEAD, holder, lease_seconds)
+        if not taken:
+            return None
+        vacant = (former[0]["now_at"] - former[0]["lease_until"]).total_seconds() if former else None
+        return Lead(taken[0]["epoch"], vacant)
 
     async def assert_epoch(self, holder: str, epoch: int) -> None:
         if not await self._connection.fetch(_ASSERT_EPOCH, LEAD, holder, epoch):
             raise LeadershipLost(f"epoch {epoch} is over")
 
-    async def resign(self, holder: str, epoch: int) -> None:
-        await self._connection.fetch(_RESIGN, LEAD, holder, epoch)
+    async def resign(self, holder: str, epoch: int, vacant_seconds: float) -> None:
+        await self._connection.fetch(_RESIGN, LEAD, holder, epoch, -vacant_seconds)
 
 
 _IN_PG = "clock_timestamp() + make_interval(secs => {})"
@@ -150,7 +155,16 @@ _ASSERT_EPOCH = Statement(
         clock_timestamp()""",
 )
 
-_RESIGN = both("update leadership set lease_until = clock_timestamp() where name = $1 and holder = $2 and epoch = $3")
+_FORMER_LEAD = both("select lease_until, clock_timestamp() as now_at from leadership where name = $1")
+
+_RESIGN = Statement(
+    postgres=f"""
+        update leadership set lease_until = {_IN_PG.format("$4::float8")}
+        where name = $1 and holder = $2 and epoch = $3""",  # noqa: S608
+    sqlite=f"""
+        update leadership set lease_until = {_IN_SQLITE.format("$4")}
+        where name = $1 and holder = $2 and epoch = $3""",  # noqa: S608
+)
 
 
 def queues_of(text: str) -> Sequence[str]:
