@@ -98,7 +98,7 @@ class _Killer:
         self._down: set[str] = set()
         """Servers that are dead or on their way back: they are not killed twice."""
         self._held: set[str] = set()
-        """Nodes that are to stay dead for now."""
+        """Nodes that are being killed, and stay dead for now: they are neither killed nor launched by others."""
 
     async def kill(self, kills: int) -> Killed:
         """Kills so often; returns when the last one has recovered."""
@@ -162,9 +162,8 @@ class _Killer:
     async def _kill_node(self, drawn: Drawn) -> tuple[float, Awaitable[None]]:
         """Kills a process and launches it again; answers when it was killed, and what waits until it is back."""
         node = await self._victim(drawn)
-        worker_ids = await identities(self._site, node.name) if drawn.kind == "worker" else []
-        self._held.add(node.name)
         try:
+            worker_ids = await identities(self._site, node.name) if drawn.kind == "worker" else []
             at = self._site.kill(node)
             await asyncio.sleep(drawn.dead_seconds)
             node.relaunch()
@@ -183,13 +182,19 @@ class _Killer:
             await released(self._site, worker_ids, at, within=RECOVERED_SECONDS)
 
     async def _victim(self, drawn: Drawn) -> Node:
-        """One that lives; the leader where it is asked for."""
-        if drawn.kind == "leader":
-            return await self._site.leader(within=RECOVERED_SECONDS)
-        kind = cast("Kind", drawn.kind)
-        while not (living := self._site.of(kind)):
+        """One that lives and is in nobody else's hands; the leader where it is asked for. It is held from now on."""
+        while True:
+            if drawn.kind == "leader":
+                found = [await self._site.leader(within=RECOVERED_SECONDS)]
+            else:
+                found = self._site.of(cast("Kind", drawn.kind))
+            # Two kills may have waited for the same leader.
+            free = [node for node in found if node.name not in self._held and is_alive(node)]
+            if free:
+                node = free[int(drawn.which * len(free))]
+                self._held.add(node.name)
+                return node
             await asyncio.sleep(LOOK_SECONDS)
-        return living[int(drawn.which * len(living))]
 
     async def _supervise(self) -> None:
         """Launches what ended by itself, as systemd or Kubernetes does."""
