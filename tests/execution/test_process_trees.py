@@ -108,9 +108,9 @@ async def test_a_task_that_is_killed_takes_its_children_along(shell: ShellExecut
 
 
 async def test_a_killed_spawner_costs_no_running_attempt(shell: ShellExecutor, tmp_path: Path) -> None:
-    attempt = an_attempt("shell", {"script": "echo ready\nread line < go\necho $line"}, tmp_path)
-    Path(attempt.work_folder).mkdir()
-    os.mkfifo(Path(attempt.work_folder) / "go")
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    attempt = an_attempt("shell", {"script": f"echo ready\nread line < {go}\necho $line"}, tmp_path)
     log = CollectedLog()
     running = asyncio.create_task(shell.execute(attempt, log))
     await log.seen("ready")
@@ -118,7 +118,7 @@ async def test_a_killed_spawner_costs_no_running_attempt(shell: ShellExecutor, t
     assert len(spawners) == 1
     spawners[0].kill()
     assert await shell.execute(an_attempt("shell", {"script": "true"}, tmp_path), CollectedLog()) == Succeeded()
-    (Path(attempt.work_folder) / "go").write_text("went on\n")
+    go.write_text("went on\n")
     assert await running == Succeeded()
     assert "went on" in log.text()
 

@@ -55,6 +55,67 @@ async def test_nothing_of_the_worker_leaks_into_a_task(shell: ShellExecutor, tmp
     assert log.text().split() == ["0", "1", "2", "3", "/dev/null", "0", "256"]
 
 
+async def test_the_first_line_of_a_script_is_the_first_line(shell: ShellExecutor, tmp_path: Path) -> None:
+    _, log = await run(shell, tmp_path, "#!/bin/sh\n\nif true; then no-such-command; fi")
+    assert " 3: no-such-command: not found" in log.text("stderr")
+    for script in ("", "# nothing", "\n\n", "if true\nthen\n:\nfi"):
+        assert (await run(shell, tmp_path, script))[0] == Succeeded()
+
+
+async def test_a_folder_in_which_nothing_was_left_is_the_next_ones_too(shell: ShellExecutor, tmp_path: Path) -> None:
+    first = await _folder(shell, tmp_path, 'echo \'{"a": 1}\' > "$ORRERY_OUTPUT"')
+    assert await _folder(shell, tmp_path, "mkdir sub && rmdir sub") == first
+    assert await _folder(shell, tmp_path, "true") == first
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "touch left",
+        'touch "$ORRERY_ARTIFACTS/left"',
+        "mkdir -p a/b && chmod 0 a/b a",
+        "chmod 0 .",
+        "chmod 750 .",
+        'rmdir "$ORRERY_ARTIFACTS"',
+        'rmdir "$ORRERY_ARTIFACTS" && ln -s / "$ORRERY_ARTIFACTS"',
+        'mkdir "$ORRERY_OUTPUT.d" && mv "$ORRERY_OUTPUT.d" kept',
+        'cd .. && mv "$HOME" "$HOME.moved" && mkdir -p "$HOME/.orrery-artifacts"',
+        "false",
+    ],
+)
+async def test_nobody_finds_what_another_left(shell: ShellExecutor, tmp_path: Path, script: str) -> None:
+    first = await _folder(shell, tmp_path, script)
+    for _ in range(2):
+        second = await _folder(shell, tmp_path, "true")
+        assert second != first
+        _, log = await run(shell, tmp_path, 'ls -A; ls -A "$ORRERY_ARTIFACTS"; stat -c %a . "$ORRERY_ARTIFACTS"')
+        assert log.text().split() == [".orrery-artifacts", "700", "700"]
+
+
+async def test_a_folder_that_somebody_touched_in_between_is_not_used_again(
+    shell: ShellExecutor, tmp_path: Path
+) -> None:
+    first = Path(await _folder(shell, tmp_path, "true"))
+    (first / ".profile").write_text("echo planted")
+    assert await _folder(shell, tmp_path, "true") != str(first)
+    assert not first.exists()
+
+
+async def test_folders_are_gone_when_the_executor_is_closed(tmp_path: Path) -> None:
+    executor = ShellExecutor(Supervisor())
+    await executor.open()
+    folders = {await _folder(executor, tmp_path, "true") for _ in range(3)}
+    assert all(Path(folder).exists() for folder in folders)
+    await executor.close()
+    assert not any(Path(folder).exists() for folder in folders)
+
+
+async def _folder(shell: ShellExecutor, tmp_path: Path, script: str) -> str:
+    """Where the script ran."""
+    _, log = await run(shell, tmp_path, f'echo "$HOME"\n{script}')
+    return log.text("stdout").splitlines()[0]
+
+
 async def test_the_script_is_not_in_the_argument_list(shell: ShellExecutor, tmp_path: Path) -> None:
     _, log = await run(shell, tmp_path, "# hunter2\ntr '\\0' ' ' < /proc/$$/cmdline", env={"TOKEN": "hunter3"})
     assert log.text().startswith("/bin/sh -e ")

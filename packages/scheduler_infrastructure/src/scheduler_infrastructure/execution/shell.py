@@ -1,11 +1,13 @@
 """``shell``: a script, run by ``/bin/sh -e`` in the attempt's folder; the script's text never comes near an argument
-list.
+list, nor the disk.
 
 ``-e`` as CI systems do: the first command that fails fails the task.
 """
 
 import asyncio
+import contextlib
 import os
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,9 +17,10 @@ from scheduler_infrastructure.execution.failures import failed, invalid_settings
 from scheduler_infrastructure.execution.output import InvalidOutput
 from scheduler_infrastructure.execution.stopping import stop_reason, stopped_outcome, watching
 from scheduler_infrastructure.execution.streams import Pipes
+from scheduler_infrastructure.execution.supervision.frames import INHERITED
 from scheduler_infrastructure.execution.supervision.keeper_link import ExitReport, SupervisedProcess, finished
 from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
-from scheduler_infrastructure.execution.surroundings import Surroundings
+from scheduler_infrastructure.execution.surroundings import KeptFolders, Surroundings
 
 _DRAIN_SECONDS = 10.0
 _DRAIN_SECONDS_WHEN_STOPPED = 0.5
@@ -36,12 +39,14 @@ class ShellExecutor:
     def __init__(self, supervisor: Supervisor, *, interpreter: str = "/bin/sh") -> None:
         self._supervisor = supervisor
         self._interpreter = interpreter
+        self._folders = KeptFolders()
 
     async def open(self) -> None:
         await self._supervisor.open()
 
     async def close(self) -> None:
         await self._supervisor.close()
+        await asyncio.to_thread(self._folders.close)
 
     async def execute(self, request: ExecutionRequest, log: LogSink) -> Outcome:
         try:
@@ -50,22 +55,29 @@ class ShellExecutor:
             return invalid_settings(error)
         if request.stop.is_set():
             return stopped_outcome(request, stop_reason(request))
-        surroundings = Surroundings(request.work_folder)
         try:
-            surroundings.make()
-            _write_script(surroundings, settings.script)
+            script = settings.script.encode()
+            surroundings = self._folders.take(request.work_folder)
         except (OSError, UnicodeEncodeError) as error:
             return failed("spawn_error", f"the work folder cannot be used: {error}")
+        outcome: Outcome | None = None
         pipes = Pipes()
         try:
-            return await self._run(request, surroundings, pipes, log)
+            outcome = await self._run(script, request, surroundings, pipes, log)
+            return outcome
         finally:
             await pipes.close()
+            if not (isinstance(outcome, Succeeded) and self._folders.give_back(surroundings)):
+                self._folders.put_away(surroundings, request.work_folder)
 
-    async def _run(self, request: ExecutionRequest, surroundings: Surroundings, pipes: Pipes, log: LogSink) -> Outcome:
-        argv = [self._interpreter, "-e", surroundings.script]
+    async def _run(
+        self, script: bytes, request: ExecutionRequest, surroundings: Surroundings, pipes: Pipes, log: LogSink
+    ) -> Outcome:
+        argv = [self._interpreter, "-e", f"/proc/self/fd/{INHERITED}"]
         environment = surroundings.environment(request)
-        process = await self._supervisor.start(argv, environment, surroundings.folder, pipes.writing)
+        with _in_memory(script) as descriptor:
+            descriptors = [*pipes.writing, descriptor]
+            process = await self._supervisor.start(argv, environment, surroundings.folder, descriptors)
         pipes.connect(log)
         reasons: list[str] = []
         report = await _until_ended(process, request, reasons)
@@ -91,10 +103,12 @@ async def _until_ended(process: SupervisedProcess, request: ExecutionRequest, re
         raise
 
 
-def _write_script(surroundings: Surroundings, script: str) -> None:
-    descriptor = os.open(surroundings.script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(script.encode())
+@contextlib.contextmanager
+def _in_memory(script: bytes) -> Iterator[int]:
+    """A descriptor of a file that has no name. The shell opens it anew; what the script starts shall not have it."""
+    with os.fdopen(os.memfd_create("script"), "wb", buffering=0) as file:
+        file.write(b"exec %d<&-; %b" % (INHERITED, script))
+        yield file.fileno()
 
 
 def _outcome(report: ExitReport, surroundings: Surroundings, stderr: str | None) -> Outcome:

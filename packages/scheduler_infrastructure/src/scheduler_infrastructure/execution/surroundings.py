@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from scheduler_application.ports.execution import ExecutionRequest
 from scheduler_infrastructure.execution.output import MAX_OUTPUT_BYTES, InvalidOutput, decode_output
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_OUTPUT, _ARTIFACTS, _SCRIPT = ".orrery-output.json", ".orrery-artifacts", ".orrery-script"
+_OUTPUT, _ARTIFACTS = ".orrery-output.json", ".orrery-artifacts"
+_MOST_KEPT = 32
 
 
 class Surroundings:
@@ -19,13 +21,6 @@ class Surroundings:
         self.folder = folder
         self.output = f"{self.folder}/{_OUTPUT}"
         self.artifacts = f"{self.folder}/{_ARTIFACTS}"
-        self.script = f"{self.folder}/{_SCRIPT}"
-
-    def make(self) -> None:
-        """Makes the folders that are not there yet; raises `OSError`."""
-        for folder in (self.folder, self.artifacts):
-            with contextlib.suppress(FileExistsError):
-                Path(folder).mkdir(0o700)
 
     def environment(self, request: ExecutionRequest) -> dict[str, str]:
         """The complete environment: nothing of the worker's own comes through."""
@@ -55,6 +50,70 @@ class Surroundings:
             raise InvalidOutput(f"the output file cannot be read: {error.strerror}") from None
         finally:
             os.close(descriptor)
+
+
+class KeptFolders:
+    """Work folders of attempts that succeeded and left nothing in them, for those that follow: making and removing one
+    for each waits for the disk's journal, which takes longer than a short script."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, _Identities] = {}
+        self._free: list[Surroundings] = []
+
+    def take(self, work_folder: str) -> Surroundings:
+        """An empty folder beside ``work_folder``, whose parent exists; raises `OSError`."""
+        parent, name = os.path.split(work_folder)
+        while self._free:
+            kept = self._free.pop()
+            # Whoever runs as the same user may have been there meanwhile.
+            if os.path.dirname(kept.folder) == parent and self._is_as_made(kept):  # noqa: PTH120 - as text, and quick
+                return kept
+            self._forget(kept)
+        fresh = Surroundings(f"{parent}/shell-{name}")
+        for folder in (fresh.folder, fresh.artifacts):
+            with contextlib.suppress(FileExistsError):
+                Path(folder).mkdir(0o700)
+        self._made[fresh.folder] = _identities(fresh)
+        return fresh
+
+    def give_back(self, used: Surroundings) -> bool:
+        """Whether it is kept: the output is read, and there is nothing else in it. Else `put_away`."""
+        with contextlib.suppress(OSError):
+            if _OUTPUT in os.listdir(used.folder):  # noqa: PTH208 - names, and quick
+                Path(used.output).unlink()
+        if len(self._free) >= _MOST_KEPT or not self._is_as_made(used):
+            return False
+        self._free.append(used)
+        return True
+
+    def put_away(self, used: Surroundings, work_folder: str) -> None:
+        """What is left of it is at ``work_folder`` then, for the executor's caller to remove."""
+        self._made.pop(used.folder, None)
+        with contextlib.suppress(OSError):  # The task has moved or removed it.
+            Path(used.folder).rename(work_folder)
+
+    def close(self) -> None:
+        while self._free:
+            self._forget(self._free.pop())
+
+    def _forget(self, kept: Surroundings) -> None:
+        del self._made[kept.folder]
+        shutil.rmtree(kept.folder, ignore_errors=True)
+
+    def _is_as_made(self, kept: Surroundings) -> bool:
+        try:
+            is_empty = os.listdir(kept.folder) == [_ARTIFACTS] and not os.listdir(kept.artifacts)  # noqa: PTH208
+            return is_empty and _identities(kept) == self._made[kept.folder]
+        except OSError:
+            return False
+
+
+_Identities = list[tuple[int, int, int, int]]
+
+
+def _identities(surroundings: Surroundings) -> _Identities:
+    found = [os.lstat(folder) for folder in (surroundings.folder, surroundings.artifacts)]
+    return [(one.st_dev, one.st_ino, one.st_mode, one.st_uid) for one in found]
 
 
 def base_environment() -> dict[str, str]:
