@@ -8,7 +8,7 @@ product breaks a test and does not, silently, leave a mutant that is none.
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -60,7 +60,11 @@ class Cut:
         with _set(
             module,
             name,
-            Statement(self._of(statement.postgres, self.postgres), self._of(statement.sqlite, self.sqlite)),
+            replace(
+                statement,
+                postgres=self._of(statement.postgres, self.postgres),
+                sqlite=self._of(statement.sqlite, self.sqlite),
+            ),
         ):
             yield
 
@@ -125,6 +129,9 @@ def _allowing_everybody(_original: Any) -> Any:
     return allowed
 
 
+_BLOCKED = seen_by_key("t.state = 'blocked'")
+_UNDECIDED = seen_by_key("t.state in ('blocked', 'waiting', 'retrying')")
+
 MUTATIONS: dict[Protection, tuple[Cut | Replacement, ...]] = {
     Protection.FENCE: (
         Cut("claims:_END_ATTEMPTS", " and t.claim_no = e.claim_no", " and task_runs.claim_no = e.claim_no"),
@@ -139,10 +146,10 @@ MUTATIONS: dict[Protection, tuple[Cut | Replacement, ...]] = {
             f" and {seen_by_key('r.finished_at is null')}",
             " and runs.finished_at is null",
         ),
-        Cut("graph_rows:_COUNT_DOWN", " and t.state = 'blocked'", " and state = 'blocked'"),
+        Cut("graph_rows:_COUNT_DOWN", f" and {_BLOCKED}", " and state = 'blocked'"),
         Cut(
             "graph_rows:_RESOLVE",
-            " and t.state in ('blocked', 'waiting', 'retrying')",
+            f" and {_UNDECIDED}",
             " and state in ('blocked', 'waiting', 'retrying')",
         ),
     ),
