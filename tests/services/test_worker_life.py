@@ -17,7 +17,7 @@ from scheduler_domain.workflow.definition import Priority
 from scheduler_worker.intake import IntakeBroken
 from scheduler_worker.tenure import WorkerStuck
 from tests.services.stage import ONE_TASK, Stage, chain, fan
-from tests.support.scripted import succeed, until_stopped
+from tests.support.scripted import succeed, until, until_stopped
 from tests.support.world import ACTOR
 
 NORMAL = Lane("default", Priority.NORMAL)
@@ -30,12 +30,7 @@ async def _start(stage: Stage, document: Mapping[str, Any]) -> str:
 
 async def test_no_more_execute_at_once_than_there_are_slots(stage: Stage) -> None:
     release = asyncio.Event()
-
-    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
-        await release.wait()
-        return Succeeded()
-
-    stage.executors.script = wait
+    stage.executors.script = until(release)
     run_id = await _start(stage, fan(10))
     async with stage.worker(slots=3):
         await stage.executors.begun(3)
@@ -170,12 +165,7 @@ async def test_a_cancelled_task_that_waits_for_a_slot_never_begins(stage: Stage)
 
 async def test_a_drained_worker_finishes_what_runs_and_leaves(stage: Stage) -> None:
     release = asyncio.Event()
-
-    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
-        await release.wait()
-        return Succeeded()
-
-    stage.executors.script = wait
+    stage.executors.script = until(release)
     first = await _start(stage, ONE_TASK)
     async with stage.worker() as running:
         await stage.executors.begun(1)
@@ -195,12 +185,7 @@ async def test_a_drained_worker_finishes_what_runs_and_leaves(stage: Stage) -> N
 
 async def test_a_stopping_worker_lets_what_runs_end_within_its_grace(stage: Stage) -> None:
     release = asyncio.Event()
-
-    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
-        await release.wait()
-        return Succeeded()
-
-    stage.executors.script = wait
+    stage.executors.script = until(release)
     run_id = await _start(stage, ONE_TASK)
     async with stage.worker() as running:
         await stage.executors.begun(1)
@@ -358,12 +343,7 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(stage: Stage) -> Non
 
 async def test_a_successor_that_was_claimed_with_an_outcome_whose_answer_was_lost_is_found_again(stage: Stage) -> None:
     release = asyncio.Event()
-
-    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
-        await release.wait()
-        return Succeeded()
-
-    stage.executors.script = wait
+    stage.executors.script = until(release)
     run_id = await _start(stage, chain(2))
     async with stage.worker():
         await stage.executors.begun(1)
@@ -508,11 +488,7 @@ async def test_a_broker_that_is_away_costs_the_running_tasks_nothing(stage: Stag
         def __getattr__(self, name: str) -> Any:
             return getattr(inner, name)
 
-    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
-        await release.wait()
-        return Succeeded()
-
-    stage.executors.script = wait
+    stage.executors.script = until(release)
     run_id = await _start(stage, chain(2))
     source = Away()
     async with stage.worker(source=source):

@@ -19,6 +19,17 @@ async def until_stopped(request: ExecutionRequest, log: LogSink) -> Outcome:
     return Cancelled() if request.stop_reason[0] == "cancel" else HandedBack()
 
 
+def until(release: asyncio.Event) -> Script:
+    """Executes until ``release`` is set, and succeeds."""
+
+    async def wait(request: ExecutionRequest, log: LogSink) -> Outcome:
+        del request, log
+        await release.wait()
+        return Succeeded()
+
+    return wait
+
+
 class Scripted:
     """An `Executors`: every request goes to ``script``, whatever executor it names."""
 
