@@ -61,16 +61,21 @@ class ShellExecutor:
         except (OSError, UnicodeEncodeError) as error:
             return failed("spawn_error", f"the work folder cannot be used: {error}")
         outcome: Outcome | None = None
-        pipes = Pipes()
         try:
-            outcome = await self._run(script, request, surroundings, pipes, log)
+            outcome = await self._run(script, request, surroundings, log)
             return outcome
         finally:
-            await pipes.close()
             if not (isinstance(outcome, Succeeded) and self._folders.give_back(surroundings)):
                 self._folders.put_away(surroundings, request.work_folder)
 
-    async def _run(
+    async def _run(self, script: bytes, request: ExecutionRequest, surroundings: Surroundings, log: LogSink) -> Outcome:
+        pipes = Pipes()
+        try:
+            return await self._piped(script, request, surroundings, pipes, log)
+        finally:
+            await pipes.close()
+
+    async def _piped(
         self, script: bytes, request: ExecutionRequest, surroundings: Surroundings, pipes: Pipes, log: LogSink
     ) -> Outcome:
         argv = [self._interpreter, "-e", f"/proc/self/fd/{INHERITED}"]
