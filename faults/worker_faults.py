@@ -130,6 +130,8 @@ async def worker_leaves(site: Site, _chance: Random) -> Recovery:
         },
     )
     run_id = await start(site, "leaving")
+    while not await _run_under_first_claim(site, run_id, {"short", "long"}):
+        run_id = await start(site, "leaving")
     worker = await _worker_of(site, run_id, "long")
     at = site.disturb()
     worker.terminate()
@@ -226,6 +228,20 @@ async def _worker_of(site: Site, run_id: str, task: str, *, claim: int = 1, with
 
     await eventually(somebody_does, within=within)
     return site.node(names[0])
+
+
+async def _run_under_first_claim(site: Site, run_id: str, tasks: set[str], *, within: float = 60.0) -> bool:
+    """Returns when all of ``tasks`` have begun; false where one waited too long for a slot, and was given back once."""
+    fences: dict[str, int | None] = {}
+
+    async def all_have_begun() -> bool:
+        for effect in await asyncio.to_thread(site.effects.rows):
+            if effect.run_id == run_id:
+                fences.setdefault(effect.task, effect.fence)
+        return fences.keys() >= tasks
+
+    await eventually(all_have_begun, within=within)
+    return set(fences.values()) == {1}
 
 
 async def _refuses_work(worker: Node) -> float:
