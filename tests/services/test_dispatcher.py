@@ -320,6 +320,16 @@ async def test_a_duty_that_works_through_much_may_take_its_time(stage: Stage) ->
         await _turn(stage, running, has_passed, 120)
 
 
+async def _until_taken_back(stage: Stage, running: Running, run_id: str) -> float:
+    """Seconds from the lead until the run's task is nobody's any more."""
+    await running.leads()
+
+    async def taken_back() -> bool:
+        return (await stage.world.states(run_id))["only"] in ("ready", "queued")
+
+    return await _turn(stage, running, taken_back, 20.0)
+
+
 async def test_a_new_leader_waits_a_lease_before_it_declares_a_worker_dead(stage: Stage) -> None:
     world = stage.world
     await world.deploy(ONE_TASK)
@@ -328,12 +338,7 @@ async def test_a_new_leader_waits_a_lease_before_it_declares_a_worker_dead(stage
     await world.claim()
     stage.clock.advance(20.0)
     async with dispatching(stage) as running:
-        await running.leads()
-
-        async def taken_back() -> bool:
-            return (await world.states(started.run_id))["only"] in ("ready", "queued")
-
-        waited = await _turn(stage, running, taken_back, 20.0)
+        waited = await _until_taken_back(stage, running, started.run_id)
     assert waited >= 15.0
 
 
@@ -349,12 +354,7 @@ async def test_a_leader_that_follows_another_at_once_need_not_wait(stage: Stage)
     stage.clock.advance(16.0)
     await world.write("update leadership set lease_until = $1", stage.clock.now())
     async with dispatching(stage) as running:
-        await running.leads()
-
-        async def taken_back() -> bool:
-            return (await world.states(started.run_id))["only"] in ("ready", "queued")
-
-        waited = await _turn(stage, running, taken_back, 20.0)
+        waited = await _until_taken_back(stage, running, started.run_id)
     assert waited < 5.0
 
 
