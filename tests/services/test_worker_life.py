@@ -1,7 +1,7 @@
 """A worker's life: it takes, gives back, is fenced, drains and stops, and loses nothing of it all."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,8 +9,6 @@ import pytest
 from scheduler_application.errors import Unavailable
 from scheduler_application.ports.execution import ExecutionRequest, LogSink
 from scheduler_application.ports.messaging import Lane
-from scheduler_application.ports.persistence import Transaction
-from scheduler_application.run.claim import ClaimedTask, ClaimTasks, Fence
 from scheduler_application.worker.manage import WorkerCommand
 from scheduler_domain.run.outcome import HandedBack, Outcome, Succeeded
 from scheduler_domain.workflow.definition import Priority
@@ -324,81 +322,6 @@ async def test_an_outcome_survives_a_store_that_is_away(stage: Stage) -> None:
         await _past(stage, 3)
         assert await stage.ended(run_id) == "succeeded"
     assert (await stage.world.tasks(run_id))["only"].output == {"rows": 3}
-
-
-async def test_a_claim_whose_answer_was_lost_is_found_again(stage: Stage) -> None:
-    await stage.world.deploy(ONE_TASK)
-    async with stage.worker():
-        await stage.store.settled()
-        stage.store.lose_answers = 1
-        run = await stage.world.start("one")
-        await stage.store.settled()
-        assert stage.store.lose_answers == 0
-        assert (await stage.world.states(run.run_id))["only"] == "running"
-        assert stage.executors.requests == []
-        stage.clock.advance(3.0)
-        assert await stage.ended(run.run_id) == "succeeded"
-    assert len(stage.executors.requests) == 1
-
-
-async def test_a_successor_that_was_claimed_with_an_outcome_whose_answer_was_lost_is_found_again(stage: Stage) -> None:
-    release = asyncio.Event()
-    stage.executors.script = until(release)
-    run_id = await _start(stage, chain(2))
-    async with stage.worker():
-        await stage.executors.begun(1)
-        stage.store.lose_answers = 1
-        release.set()
-        await stage.store.settled()
-        assert (await stage.world.states(run_id)) == {"t0": "succeeded", "t1": "running"}
-        assert len(stage.executors.requests) == 1
-        await _past(stage, 3)
-        assert await stage.ended(run_id) == "succeeded"
-    assert len(stage.executors.requests) == 2
-
-
-class _NeverWithOutcomes(ClaimTasks):
-    """Cannot claim in the transaction of another use case."""
-
-    async def within(
-        self, tx: Transaction, worker_id: str, hints: Collection[Fence], tried: set[Fence]
-    ) -> list[ClaimedTask]:
-        tried.update(hints)
-        raise RuntimeError("a bug")
-
-
-async def test_an_outcome_does_not_wait_for_what_cannot_be_claimed_with_it(stage: Stage) -> None:
-    claims = _NeverWithOutcomes(stage.store, stage.world.engine, stage.clock, stage.world.metrics)
-    run_id = await _start(stage, chain(3))
-    async with stage.worker(record_claims=claims):
-        assert await stage.ended(run_id) == "succeeded"
-
-
-class _BreaksOnce(ClaimTasks):
-    """Raises what nobody expects, after its first claim was committed."""
-
-    broke = False
-
-    async def execute(self, worker_id: str, hints: Sequence[tuple[str, int]]) -> list[ClaimedTask]:
-        claimed = await super().execute(worker_id, hints)
-        if claimed and not self.broke:
-            self.broke = True
-            raise RuntimeError("a bug")
-        return claimed
-
-
-async def test_a_claim_that_broke_after_its_commit_is_found_again(stage: Stage) -> None:
-    """Nobody else would ever find it: this worker lives, and its lease covers what it claimed."""
-    await stage.world.deploy(fan(3))
-    claims = _BreaksOnce(stage.store, stage.world.engine, stage.clock, stage.world.metrics)
-    async with stage.worker(claim=claims):
-        await stage.store.settled()
-        run = await stage.world.start("fan")
-        await stage.store.settled()
-        assert claims.broke
-        stage.clock.advance(3.0)
-        assert await stage.ended(run.run_id) == "succeeded"
-    assert len(stage.executors.requests) == 3
 
 
 async def test_an_attempt_that_breaks_the_workers_own_code_has_an_outcome(stage: Stage) -> None:
