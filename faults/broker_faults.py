@@ -32,11 +32,14 @@ _TOPOLOGY = Topology()
 
 @fault("F22", "kill -9 of the broker and a restart at once", tier=2, target=8.0, sharp=("I1", "I13"))
 async def broker_dies(site: Site, _chance: Random) -> Recovery:
-    """The recovery counts from the kill, the broker's own boot included."""
+    """The recovery counts from the kill, the broker's own boot included. What gathered meanwhile fills every slot for
+    as long as its tasks take, so the run that shows the recovery is critical; a usual one is a figure."""
     at = await site.kill_server(site.rabbitmq)
     await asyncio.to_thread(site.rabbitmq.restart)
-    figures = {"listening_after_seconds": round(time.time() - at, 1)}
-    return Recovery("the broker was killed and started", await next_run(site, at), figures)
+    listening = time.time() - at
+    critical, usual = await asyncio.gather(next_run(site, at, priority="critical"), next_run(site, at))
+    figures = {"listening_after_seconds": round(listening, 1), "usual_run_seconds": round(usual, 1)}
+    return Recovery("the broker was killed and started", critical, figures)
 
 
 @fault("F23", "the broker is down for 30 s", tier=3, sharp=("I3", "I19"))

@@ -102,7 +102,7 @@ async def campaign(
                     for number in range(1, repeat + 1):
                         outcome.verdicts.append(await _inject(run, fault, number, seed))
                 evidence = await come_to_rest(run)
-                outcome.violations += run.fresh(violations(evidence))
+                outcome.violations += run.fresh(await judged(evidence))
                 add_figures(outcome, evidence)
                 keep_if_broken(run.site, outcome)
         except NotInjected as reason:  # There is no site of this shape on this machine.
@@ -146,6 +146,11 @@ async def come_to_rest(run: Run) -> Evidence:
     return await gather(
         site, run.workload, run.sampler, drained=True, schedules_stopped_at=stopped, drain_seconds=seconds
     )
+
+
+async def judged(evidence: Evidence) -> list[str]:
+    """`violations`, in a thread: the client goes on meanwhile."""
+    return await asyncio.to_thread(violations, evidence)
 
 
 def keep_if_broken(site: Site, outcome: Outcome) -> None:
@@ -203,7 +208,7 @@ async def _inject(run: Run, fault: Fault, number: int, seed: int) -> Verdict:
     try:
         await run.site.whole()
         await caught_up(run.site, time.time())
-        broken += run.fresh(violations(await gather(run.site, run.workload, run.sampler)))
+        broken += run.fresh(await judged(await gather(run.site, run.workload, run.sampler)))
     except Exception as error:  # noqa: BLE001
         broken.append(f"{fault.id}: the site was not whole again: {type(error).__name__}: {error}")
     broken += redis_was_needed(fault, broken)

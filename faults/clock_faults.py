@@ -181,8 +181,8 @@ def wrong_nights(found: Mapping[str, set[datetime]], ledger: Sequence[tuple[str,
         missing, extra = sorted(wanted - decided), sorted(near - wanted - _neighbours(expression, wanted))
         broken += [f"I3: {expression} in {zone} was not due at {due.isoformat()}" for due in missing]
         broken += [f"I3: {expression} in {zone} was due at {due.isoformat()}" for due in extra]
-        rows = [due for workflow, due, _ in ledger if workflow == f"night-{place}"]
-        broken += [f"I3: {due} of night-{place} is there twice" for due in set(rows) if rows.count(due) > 1]
+        rows = Counter(due for workflow, due, _ in ledger if workflow == f"night-{place}")
+        broken += [f"I3: {due} of night-{place} is there twice" for due, times in rows.items() if times > 1]
     return tuple(broken)
 
 

@@ -3,6 +3,7 @@
 `gather` reads it from a site; a test of a check plants its own.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,28 +97,34 @@ async def gather(
     drain_seconds: float = 0.0,
 ) -> Evidence:
     """Reads the journal first, then the database in one snapshot, then the effects: what was promised must be there,
-    and what was recorded must have been seen."""
-    promised = read_journal(site.journal.file)
-    effects_before = len(site.effects.rows())
-    tables, now = await _tables(site)
-    return Evidence(
-        now=now,
-        effects=site.effects.rows(),
-        effects_before=effects_before,
-        journal=promised,
-        samples=list(sampler.samples) if sampler else (),
-        suspensions=tuple(site.suspensions),
-        queues=site.queues() if drained else None,
-        leftovers=_leftovers() if drained else (),
-        zombies=_zombies(site),
-        node_logs={node.name: node.log.read_text(errors="replace") for node in site.nodes},
-        limits=workload.limits,
-        planted_dead=planted_dead,
-        drained=drained,
-        drain_seconds=drain_seconds,
-        schedules_stopped_at=schedules_stopped_at,
-        **tables,
-    )
+    and what was recorded must have been seen. In a thread, as after some thousand runs it takes seconds, in which the
+    client must go on."""
+    samples = list(sampler.samples) if sampler else ()
+
+    def read() -> Evidence:
+        promised = read_journal(site.journal.file)
+        effects_before = len(site.effects.rows())
+        tables, now = asyncio.run(_tables(site))
+        return Evidence(
+            now=now,
+            effects=site.effects.rows(),
+            effects_before=effects_before,
+            journal=promised,
+            samples=samples,
+            suspensions=tuple(site.suspensions),
+            queues=site.queues() if drained else None,
+            leftovers=_leftovers() if drained else (),
+            zombies=_zombies(site),
+            node_logs={node.name: node.log.read_text(errors="replace") for node in site.nodes},
+            limits=workload.limits,
+            planted_dead=planted_dead,
+            drained=drained,
+            drain_seconds=drain_seconds,
+            schedules_stopped_at=schedules_stopped_at,
+            **tables,
+        )
+
+    return await asyncio.to_thread(read)
 
 
 async def _tables(site: Site) -> tuple[dict[str, Any], datetime]:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import cast
 
-from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, keep_if_broken, say
-from faults.checker import violations
+from faults.campaign import RATE, Outcome, add_figures, at_work, come_to_rest, judged, keep_if_broken, say
 from faults.recovery import NotRecovered, identities, next_fire, next_run, released
 from faults.site import LOOK_SECONDS, Kind, Shape, Site, is_alive
 from tests.support.private_servers import PrivateServer
@@ -56,7 +55,7 @@ async def kill_campaign(kills: int, *, seed: int, rate: float = RATE, shared: Sh
         killed = await _Killer(run.site, Random(f"kills {seed}")).kill(kills)
         took = time.monotonic() - started
         evidence = await come_to_rest(run)
-        outcome.violations += [*killed.problems, *violations(evidence)]
+        outcome.violations += [*killed.problems, *await judged(evidence)]
         add_figures(outcome, evidence)
         keep_if_broken(run.site, outcome)
     outcome.figures |= {
