@@ -176,6 +176,21 @@ async def test_what_a_broker_lost_that_was_away_for_long_is_hinted_when_it_is_ba
     assert len(await taken(world)) == 1
 
 
+async def test_a_repeat_that_met_no_broker_is_made_again_soon(world: World) -> None:
+    """A broker that was emptied may still be away when its lost hints are repeated."""
+    await world.deploy(flow())
+    await world.start("flow")
+    await taken(world)
+    publisher = world.announcer._publisher
+    world.announcer._publisher = Down()
+    assert await relay(world, 18) == 1
+    assert await relay(world, 3) == 0
+    world.announcer._publisher = publisher
+    assert await relay(world, 3) == 1
+    assert len(await taken(world)) == 1
+    assert [await relay(world, 3) for _ in range(4)] == [0, 0, 0, 0]
+
+
 async def test_every_message_may_be_lost_and_the_run_still_ends(world: World) -> None:
     await world.deploy(flow({"a": {}, "b": {"needs": ["a"]}, "c": {"needs": ["b"]}}))
     run_id = (await world.start("flow")).run_id

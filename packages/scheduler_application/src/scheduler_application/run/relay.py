@@ -23,6 +23,10 @@ LANE_PAUSE_SECONDS = HINT_LOST_AFTER.total_seconds() + MARK_AFTER_SECONDS
 """Between two repeats of a lane. What was just repeated counts as hinted anew when it is marked; before all of it can
 be due again nobody knows whether the lane stands still."""
 
+UNMARKED_AFTER_SECONDS = 6.0
+"""A repeat that is not marked by then, its retries included, has reached nobody: it is made again, and does not wait as
+one that may have been claimed."""
+
 RELAYED_AT_ONCE = 20_000
 
 DRAINING_RELAYED = 1_000
@@ -105,17 +109,28 @@ class RelayHints:
         }
         for lane, rows in lanes.items():
             head = self._heads.get(lane)
-            stands = head is not None and head.id == rows[0].id
-            if head is not None and now - head.repeated < max(head.pause if stands else 0.0, LANE_PAUSE_SECONDS):
+            if head is not None and now - head.repeated < _pause_before(head, rows[0]):
                 continue
+            stands = head is not None and head.id == rows[0].id
             found += rows if stands else rows[:DRAINING_RELAYED]
             pause = _next_pause(head, rows[0]) if head is not None and stands else HINT_LOST_AFTER.total_seconds()
             self._heads[lane] = _Head(rows[0].id, self._clock.now(), now, pause)
         return found
 
 
+def _pause_before(head: _Head, oldest: UnhintedTask) -> float:
+    """Seconds between the lane's last repeat and the next one."""
+    if head.id != oldest.id:
+        return LANE_PAUSE_SECONDS
+    return max(head.pause, LANE_PAUSE_SECONDS) if _arrived(head, oldest) else UNMARKED_AFTER_SECONDS
+
+
 def _next_pause(head: _Head, oldest: UnhintedTask) -> float:
     """Twice the last, where the last repeat reached the broker: one that was away, and may come back empty, must not
     wait for what was told to nobody."""
-    arrived = oldest.hinted_at is not None and oldest.hinted_at >= head.repeated_at
-    return min(head.pause * 2, LONGEST_PAUSE_SECONDS) if arrived else head.pause
+    return min(head.pause * 2, LONGEST_PAUSE_SECONDS) if _arrived(head, oldest) else head.pause
+
+
+def _arrived(head: _Head, oldest: UnhintedTask) -> bool:
+    """Whether the broker took the last repeat of ``head``, which still is the oldest."""
+    return oldest.hinted_at is not None and oldest.hinted_at >= head.repeated_at

@@ -26,6 +26,8 @@ CLOSE_SECONDS = 2.0
 CANCELS = 4
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS_UNHEARD = 0.5
+"""Where nobody listens, as while the broker starts, asking again costs nobody anything."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -85,6 +87,7 @@ class Link:
         self._lost = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._complained = ""
+        self._longest_pause = LONGEST_PAUSE_SECONDS
 
     def start(self) -> None:
         """Begins to connect in the background; idempotent."""
@@ -151,13 +154,14 @@ class Link:
                 self._connection = None
                 await close_quietly(connection)
             await asyncio.sleep(self.randomness.uniform(0, pause))
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, self._longest_pause)
 
     async def _connect(self, connection: Connection) -> bool:
         try:
             async with noticing_loss(), asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()
         except (TimeoutError, ConnectionLost) as error:
+            self._longest_pause = LONGEST_PAUSE_SECONDS_UNHEARD if _is_refused(error) else LONGEST_PAUSE_SECONDS
             self._complain(str(error) or "no answer")
             return False
         self._connection = connection
@@ -170,6 +174,10 @@ class Link:
         if reason != self._complained:
             self._complained = reason
             log.warning("broker_unreachable", broker=self._where, link=self.name, reason=reason)
+
+
+def _is_refused(error: BaseException) -> bool:
+    return isinstance(error, ConnectionLost) and isinstance(error.cause.__cause__, ConnectionRefusedError)
 
 
 class KeptChannel:
