@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scheduler_domain.run.outcome import Failed, Succeeded, TimedOut
+from scheduler_infrastructure.execution import surroundings
 from scheduler_infrastructure.execution.shell import ShellExecutor
 from scheduler_infrastructure.execution.supervision.supervisor import Limits, Supervisor
 from tests.support.attempts import CollectedLog, StuckLog, an_attempt, stop
@@ -55,6 +56,11 @@ async def test_nothing_of_the_worker_leaks_into_a_task(shell: ShellExecutor, tmp
     assert log.text().split() == ["0", "1", "2", "3", "/dev/null", "0", "256"]
 
 
+async def test_no_signal_is_kept_from_a_task(shell: ShellExecutor, tmp_path: Path) -> None:
+    _, log = await run(shell, tmp_path, "grep SigBlk /proc/self/status")
+    assert int(log.text().split()[1], 16) == 0
+
+
 async def test_the_first_line_of_a_script_is_the_first_line(shell: ShellExecutor, tmp_path: Path) -> None:
     _, log = await run(shell, tmp_path, "#!/bin/sh\n\nif true; then no-such-command; fi")
     assert " 3: no-such-command: not found" in log.text("stderr")
@@ -99,6 +105,35 @@ async def test_a_folder_that_somebody_touched_in_between_is_not_used_again(
     (first / ".profile").write_text("echo planted")
     assert await _folder(shell, tmp_path, "true") != str(first)
     assert not first.exists()
+
+
+@pytest.mark.parametrize(
+    "script", ["touch left", 'touch "$ORRERY_ARTIFACTS/left"', "chmod 750 .", "mkdir a && rmdir a"]
+)
+async def test_a_folder_that_has_not_changed_for_long_is_not_listed(
+    shell: ShellExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(surroundings, "LONGEST_TICK_SECONDS", 0.0)
+    first = await _folder(shell, tmp_path, "true")
+    _until_the_clock_of_files_has_ticked(Path(first))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", _must_not_be_called)
+        assert await _folder(shell, tmp_path, "true") == first
+    assert await _folder(shell, tmp_path, script) == first
+    _, log = await run(shell, tmp_path, 'ls -A; ls -A "$ORRERY_ARTIFACTS"; stat -c %a .')
+    assert log.text().split() == [".orrery-artifacts", "700"]
+
+
+def _must_not_be_called(path: str) -> list[str]:
+    raise AssertionError(f"{path} was listed")
+
+
+def _until_the_clock_of_files_has_ticked(folder: Path) -> None:
+    beside = folder.parent / "clock"
+    while True:
+        beside.touch()
+        if beside.stat().st_ctime_ns > folder.stat().st_ctime_ns:
+            return
 
 
 async def test_folders_are_gone_when_the_executor_is_closed(tmp_path: Path) -> None:

@@ -111,9 +111,14 @@ async def _until_ended(process: SupervisedProcess, request: ExecutionRequest, re
 @contextlib.contextmanager
 def _in_memory(script: bytes) -> Iterator[int]:
     """A descriptor of a file that has no name. The shell opens it anew; what the script starts shall not have it."""
-    with os.fdopen(os.memfd_create("script"), "wb", buffering=0) as file:
-        file.write(b"exec %d<&-; %b" % (INHERITED, script))
-        yield file.fileno()
+    descriptor = os.memfd_create("script")
+    try:
+        left = memoryview(b"exec %d<&-; %b" % (INHERITED, script))
+        while left:
+            left = left[os.write(descriptor, left) :]
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _outcome(report: ExitReport, surroundings: Surroundings, stderr: str | None) -> Outcome:

@@ -9,6 +9,7 @@ from scheduler_application.ports.execution import LogSink
 
 CHUNK_BYTES = 64 * 1024
 _TAIL_BYTES = 4000
+_FIRST_LOOK_SECONDS = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +31,9 @@ class Tail:
 
 
 class _Reading:
-    """Forwards a pipe until its end, which resolves ``ended``. Holds one chunk in memory: while the log makes it wait,
-    the pipe fills and the task waits too. A process that prints nothing costs no task of the loop.
+    """Forwards a pipe until its end, which resolves ``ended``, from the first `take` on. Holds one chunk in memory:
+    while the log makes it wait, the pipe fills and the task waits too. A process that prints nothing costs no task of
+    the loop.
 
     A log that fails loses the rest of the stream, not the task: the pipe is still read to its end.
     """
@@ -43,36 +45,46 @@ class _Reading:
         self._log = log
         self._tail = tail
         self._failed = False
+        self._watched = False
         self._writing: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(descriptor, self._take)
 
-    def hurry(self) -> None:
-        """Takes what is there without waiting to be told."""
-        if self._writing is None and not self.ended.done():
-            self._take()
+    def take(self) -> None:
+        """Reads what there is; where there is nothing, it goes on when there is."""
+        if self._writing is not None or self.ended.done():
+            return
+        try:
+            data = os.read(self._descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            self._watch()
+            return
+        if not data:
+            self._unwatch()
+            self.ended.set_result(None)
+            return
+        self._tail.add(data)
+        if self._failed:
+            self._watch()
+        else:
+            self._unwatch()
+            self._writing = self._loop.create_task(self._write(data))
 
     async def close(self) -> None:
-        if not self.ended.done():
-            self._loop.remove_reader(self._descriptor)
-            self.ended.cancel()
+        self._unwatch()
+        self.ended.cancel()
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
 
-    def _take(self) -> None:
-        try:
-            data = os.read(self._descriptor, CHUNK_BYTES)
-        except BlockingIOError:
-            return
-        if not data:
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._descriptor, self.take)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
             self._loop.remove_reader(self._descriptor)
-            self.ended.set_result(None)
-            return
-        self._tail.add(data)
-        if not self._failed:
-            self._loop.remove_reader(self._descriptor)
-            self._writing = self._loop.create_task(self._write(data))
 
     async def _write(self, data: bytes) -> None:
         try:
@@ -81,17 +93,21 @@ class _Reading:
             self._failed = True
             _log.exception("the log does not take the task's %s; the rest of it is dropped", self._stream)
         self._writing = None
-        if not self.ended.done():
-            self._loop.add_reader(self._descriptor, self._take)
+        self.take()
 
 
 class Pipes:
-    """The two pipes of one process and their way to the log; use as a context, `connect` once, `drain` at the end."""
+    """The two pipes of one process and their way to the log; `connect` once, `drain` at the end, then `close`.
+
+    They are read after `_FIRST_LOOK_SECONDS`, or at the end where that is earlier: being told of what comes from a
+    pipe costs more than a process that prints nothing has to.
+    """
 
     def __init__(self) -> None:
         self.stderr_tail = Tail()
         self._reading: list[int] = []
         self._readings: list[_Reading] = []
+        self._first_look: asyncio.TimerHandle | None = None
         self.writing: list[int] = []
         for _ in range(2):
             reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -104,21 +120,27 @@ class Pipes:
         self._close_writing()
         out, err = self._reading
         self._readings = [_Reading(out, "stdout", log, Tail()), _Reading(err, "stderr", log, self.stderr_tail)]
+        self._first_look = asyncio.get_running_loop().call_later(_FIRST_LOOK_SECONDS, self._take)
 
     async def drain(self, seconds: float) -> None:
         """Waits until all that is in the pipes has reached the log, at most ``seconds``: something outside the tree
         may hold them open."""
-        for reading in self._readings:
-            reading.hurry()
+        self._take()
         if left := [reading.ended for reading in self._readings if not reading.ended.done()]:
             await asyncio.wait(left, timeout=seconds)
 
     async def close(self) -> None:
+        if self._first_look is not None:
+            self._first_look.cancel()
         for reading in self._readings:
             await reading.close()
         self._close_writing()
         while self._reading:
             os.close(self._reading.pop())
+
+    def _take(self) -> None:
+        for reading in self._readings:
+            reading.take()
 
     def _close_writing(self) -> None:
         while self.writing:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from scheduler_application.ports.execution import ExecutionRequest
@@ -12,6 +13,8 @@ from scheduler_infrastructure.execution.output import MAX_OUTPUT_BYTES, InvalidO
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OUTPUT, _ARTIFACTS = ".orrery-output.json", ".orrery-artifacts"
 _MOST_KEPT = 32
+LONGEST_TICK_SECONDS = 3.0
+"""Longer than the clock of any file system takes for a tick: FAT's two seconds, most others' a few ms."""
 
 
 class Surroundings:
@@ -57,7 +60,7 @@ class KeptFolders:
     for each waits for the disk's journal, which takes longer than a short script."""
 
     def __init__(self) -> None:
-        self._made: dict[str, _Identities] = {}
+        self._made: dict[str, _Made] = {}
         self._free: list[Surroundings] = []
 
     def take(self, work_folder: str) -> Surroundings:
@@ -66,22 +69,25 @@ class KeptFolders:
         while self._free:
             kept = self._free.pop()
             # Whoever runs as the same user may have been there meanwhile.
-            if os.path.dirname(kept.folder) == parent and self._is_as_made(kept):  # noqa: PTH120 - as text, and quick
+            if os.path.dirname(kept.folder) == parent and self._made[kept.folder].is_empty():  # noqa: PTH120 - quick
                 return kept
             self._forget(kept)
         fresh = Surroundings(f"{parent}/shell-{name}")
         for folder in (fresh.folder, fresh.artifacts):
             with contextlib.suppress(FileExistsError):
                 Path(folder).mkdir(0o700)
-        self._made[fresh.folder] = _identities(fresh)
+        self._made[fresh.folder] = _Made(fresh)
         return fresh
 
     def give_back(self, used: Surroundings) -> bool:
         """Whether it is kept: the output is read, and there is nothing else in it. Else `put_away`."""
-        with contextlib.suppress(OSError):
-            if _OUTPUT in os.listdir(used.folder):  # noqa: PTH208 - names, and quick
+        made = self._made[used.folder]
+        if not made.is_empty():
+            with contextlib.suppress(OSError):
                 Path(used.output).unlink()
-        if len(self._free) >= _MOST_KEPT or not self._is_as_made(used):
+            if not made.is_empty():
+                return False
+        if len(self._free) >= _MOST_KEPT:
             return False
         self._free.append(used)
         return True
@@ -100,20 +106,43 @@ class KeptFolders:
         del self._made[kept.folder]
         shutil.rmtree(kept.folder, ignore_errors=True)
 
-    def _is_as_made(self, kept: Surroundings) -> bool:
+
+class _Made:
+    """The two folders of an attempt as they were made, and whether there is anything in them.
+
+    A folder's time of change, which nobody can set, moves with every name that comes or goes: one that was seen empty
+    and has that time still is empty, and need not be listed. That holds once the time is older than a tick of the file
+    system's clock, for it does not tell apart what changed within one.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Raises `OSError`."""
+        self._folder, self._artifacts = surroundings.folder, surroundings.artifacts
+        self._identity, self._changed = self._look()
+        self._seen_at = time.monotonic()
+        self._empty_since: list[int] | None = None
+
+    def is_empty(self) -> bool:
+        """Also false where something else is there in their place, or nothing."""
         try:
-            is_empty = os.listdir(kept.folder) == [_ARTIFACTS] and not os.listdir(kept.artifacts)  # noqa: PTH208
-            return is_empty and _identities(kept) == self._made[kept.folder]
+            identity, changed = self._look()
+            if identity != self._identity:
+                return False
+            if changed == self._empty_since:
+                return True
+            if changed != self._changed:
+                self._changed, self._seen_at = changed, time.monotonic()
+            is_old = time.monotonic() >= self._seen_at + LONGEST_TICK_SECONDS
+            if os.listdir(self._folder) != [_ARTIFACTS] or os.listdir(self._artifacts):  # noqa: PTH208 - names
+                return False
         except OSError:
             return False
+        self._empty_since = changed if is_old else None
+        return True
 
-
-_Identities = list[tuple[int, int, int, int]]
-
-
-def _identities(surroundings: Surroundings) -> _Identities:
-    found = [os.lstat(folder) for folder in (surroundings.folder, surroundings.artifacts)]
-    return [(one.st_dev, one.st_ino, one.st_mode, one.st_uid) for one in found]
+    def _look(self) -> tuple[list[tuple[int, int, int, int]], list[int]]:
+        found = [os.lstat(self._folder), os.lstat(self._artifacts)]
+        return [(one.st_dev, one.st_ino, one.st_mode, one.st_uid) for one in found], [one.st_ctime_ns for one in found]
 
 
 def base_environment() -> dict[str, str]:

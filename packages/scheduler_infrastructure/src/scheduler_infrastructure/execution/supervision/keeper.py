@@ -22,8 +22,11 @@ _SIGNALS_OF_PYTHON = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGT
 class Keeper:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._wake, _ = tree.watch_children()
+        self._wake = tree.watch_children()
         tree.become_subreaper()
+        self._events = select.poll()
+        self._events.register(self._wake, select.POLLIN)
+        self._events.register(control, select.POLLIN)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._main = 0
         self._report: dict[str, Any] = {}
@@ -53,18 +56,19 @@ class Keeper:
     def _watch(self) -> None:
         """Returns when the process and everything below it are gone."""
         self._report, self._deadline = {}, None
-        while self._reap():
-            if self._report and self._deadline is None:
-                self._terminate(LEFTOVER_GRACE)
+        while True:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 tree.kill_all(lambda: tree.descendants(os.getpid()), self._reap)
-                continue
-            self._wait()
+            else:
+                self._wait()
+            if not self._reap():
+                return
+            if self._report and self._deadline is None:
+                self._terminate(LEFTOVER_GRACE)
 
     def _wait(self) -> None:
-        watched = [self._wake] if self._worker_gone else [self._wake, self._control.fileno()]
-        pause = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-        ready, _, _ = select.select(watched, [], [], pause)
+        milliseconds = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
+        ready = {descriptor for descriptor, _ in self._events.poll(milliseconds)}
         if self._wake in ready:
             os.read(self._wake, 512)
         if self._control.fileno() in ready:
@@ -74,6 +78,7 @@ class Keeper:
         frame, _ = frames.receive(self._control)
         if frame is None:
             self._worker_gone = True
+            self._events.unregister(self._control)
             self._terminate(LEFTOVER_GRACE)
         elif "end" in frame:
             self._terminate(frame["end"])

@@ -26,7 +26,7 @@ class Spawner:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._keepers: dict[int, int] = {}  # pid -> number
-        self._wake, self._wake_end = tree.watch_children()
+        self._wake = tree.watch_children()
         tree.become_subreaper()
 
     def serve(self) -> None:
@@ -71,7 +71,6 @@ class Spawner:
         try:
             self._control.close()
             os.close(self._wake)
-            os.close(self._wake_end)
             Keeper(connection).serve()
             status = 0
         finally:

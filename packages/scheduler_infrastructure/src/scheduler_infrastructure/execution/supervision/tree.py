@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Container
 
 _PR_SET_CHILD_SUBREAPER = 36
+_SIZEOF_SIGSET = 128
+"""``sizeof(sigset_t)`` in every C library of Linux."""
 _STOP_ROUNDS = 50
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
@@ -24,16 +26,19 @@ def become_subreaper() -> None:
         raise OSError(errno, os.strerror(errno))
 
 
-def watch_children() -> tuple[int, int]:
-    """A pipe whose reading end (the first) becomes readable when a child of this process ends."""
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, _noted)  # Without a handler nothing is written to the pipe.
-    return reading, writing
-
-
-def _noted(*_: object) -> None:
-    return
+def watch_children() -> int:
+    """A descriptor that is readable once a child of this process has ended, until it is read. Signals of ended
+    children come no other way then; what this process starts must have its mask of signals reset."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    mask = ctypes.create_string_buffer(_SIZEOF_SIGSET)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sigemptyset(mask)
+    libc.sigaddset(mask, int(signal.SIGCHLD))
+    descriptor = libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    return int(descriptor)
 
 
 def descendants(root: int, leave_out: Container[int] = ()) -> set[int]:
