@@ -31,7 +31,7 @@ def run_until_stopped(main: Main) -> int:
     """
 
     async def listening() -> None:
-        _look_only_at_what_comes()
+        look_only_at_what_comes()
         with _stop_signals() as stop:
             await main(stop)
 
@@ -47,7 +47,7 @@ def run_until_stopped(main: Main) -> int:
     return OK
 
 
-def _look_only_at_what_comes() -> None:
+def look_only_at_what_comes() -> None:
     """What was imported stays as long as the process. It is most of what there is, and to look through it again and
     again would hold everything up for a tenth of a second at a time."""
     gc.freeze()
