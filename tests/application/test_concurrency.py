@@ -1,14 +1,18 @@
 """The concurrency of a workflow: limits, keys, conflicts; and that no slot is ever lost or taken twice."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from scheduler_application.errors import Conflict
+from scheduler_application.ports.rows import Slot
 from scheduler_application.run.control import RerunCommand, TaskRunCommand
 from scheduler_application.run.start import StartRunCommand
 from scheduler_domain.run.outcome import HandedBack, Outcome, Succeeded, TimedOut
+from scheduler_infrastructure.persistence.run_rows import SqlRuns
 from tests.support.flows import failure, flow, lose, recover, slots, wake
 from tests.support.world import ACTOR, World
 
@@ -53,6 +57,27 @@ async def test_recorded_times_follow_one_another_where_a_transaction_had_to_wait
     moments = [moment for run in runs for moment in (run.started_at, run.finished_at) if moment is not None]
     assert len(moments) == 5
     assert moments == sorted(moments)
+
+
+async def test_a_run_that_had_to_wait_for_its_slot_starts_after_the_run_that_left_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that reads the clock and then waits for the slot meets an end that was stamped meanwhile."""
+    await world.deploy(limited(1))
+    asked_at = world.clock.now()
+    lock = SqlRuns.lock_slots
+
+    async def waited(runs: SqlRuns, wanted: Sequence[Slot]) -> dict[Slot, int]:
+        live = await lock(runs, wanted)
+        world.clock.advance(1.0)
+        return live
+
+    monkeypatch.setattr(SqlRuns, "lock_slots", waited)
+    run = await world.run((await world.start("flow")).run_id)
+    later = asked_at + timedelta(seconds=1)
+    assert (run.state, run.created_at, run.started_at) == ("running", asked_at, later)
+    (task,) = await world.tasks(run.id)
+    assert (await world.tasks(run.id))[task].ready_at == later
 
 
 async def test_each_value_of_the_key_has_a_limit_of_its_own(world: World) -> None:

@@ -69,13 +69,20 @@ class Beginning(NamedTuple):
     make_room: list[str]
 
 
-async def begin_runs(tx: Transaction, requests: Sequence[RunRequest], now: datetime, ids: Ids) -> Beginning:
-    """Begins many runs in the caller's transaction."""
-    live = await tx.runs.lock_slots(sorted({request.slot for request in requests if request.slot is not None}))
+async def begin_runs(
+    tx: Transaction,
+    requests: Sequence[RunRequest],
+    live: dict[Slot, int],
+    requested_at: datetime,
+    now: datetime,
+    ids: Ids,
+) -> Beginning:
+    """Begins many runs in the caller's transaction, which has locked their slots: ``live`` says how many runs each
+    has. Runs are created at ``requested_at``; those with room start ``now``."""
     known = await _known(tx, requests)
     admissions = [_admit(request, live) if request.run_id not in known else _Admission(None) for request in requests]
     plans = [
-        _plan(request, admission.state, now, ids) if admission.state is not None else None
+        _plan(request, admission.state, requested_at, now, ids) if admission.state is not None else None
         for request, admission in zip(requests, admissions, strict=True)
     ]
     made = [plan for plan in plans if plan is not None]
@@ -172,7 +179,7 @@ class _Plan(NamedTuple):
     tasks: list[NewTaskRun]
 
 
-def _plan(request: RunRequest, state: RunState, now: datetime, ids: Ids) -> _Plan:
+def _plan(request: RunRequest, state: RunState, requested_at: datetime, now: datetime, ids: Ids) -> _Plan:
     definition = request.version.definition
     timeout = min(
         (limit for limit in (definition.timeout, request.timeout) if limit is not None),
@@ -198,9 +205,9 @@ def _plan(request: RunRequest, state: RunState, now: datetime, ids: Ids) -> _Pla
         depth=request.depth,
         rerun_of=request.rerun_of,
         traceparent=request.traceparent,
-        created_at=now,
+        created_at=requested_at,
         started_at=now if running else None,
-        deadline_at=None if timeout is None else now + timedelta(seconds=timeout),
+        deadline_at=None if timeout is None else requested_at + timedelta(seconds=timeout),
         backfill_id=request.backfill_id,
     )
     return _Plan(

@@ -83,7 +83,7 @@ class StopRuns:
     ) -> Progress:
         if leadership is not None:
             await leadership.check(tx)
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         await runs.lock(run_ids, await tx.runs.slots_of(run_ids))
         await runs.stop(run_ids, reason)
         return await advance(runs)
@@ -168,7 +168,7 @@ class RerunRun:
         run_id: str,
         trace: str,
     ) -> tuple[str, Progress]:
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         former = await tx.history.former(command.run_id)
         if former is None:
             raise NotFound("there is no such run")
@@ -245,7 +245,7 @@ class CancelTaskRun:
         return await _visible_task_run(self._reader, command.task_run_id, actor)
 
     async def _cancel(self, tx: Transaction, seen: TaskRunView) -> Progress:
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         await runs.lock([seen.run_id], await tx.runs.slots_of([seen.run_id]))
         runs.cancelled(await tx.upkeep.cancel_idle_task(seen.id, runs.now))
         runs.progress.to_end += await tx.upkeep.request_cancel(seen.id)

@@ -49,7 +49,7 @@ async def _free_slot(runs: OpenRuns, run: OpenRun) -> None:
     slot = run.slot
     if slot is None:
         return
-    live = (await runs.tx.runs.lock_slots([slot]))[slot] - 1
+    live = (await runs.lock_slots([slot]))[slot] - 1
     # The limit of the version that ends counts: a deploy that lifts it takes effect as the old runs leave.
     limit = slot_limit(slot, run.version.definition)
     free = 1 if limit is None else max(0, limit - live)

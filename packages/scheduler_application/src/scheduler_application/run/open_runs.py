@@ -17,7 +17,7 @@ from scheduler_application.ports.rows import (
     SettledTask,
     Slot,
 )
-from scheduler_application.ports.time import Ids, Randomness
+from scheduler_application.ports.time import Clock, Ids, Randomness
 from scheduler_application.run.begin import Beginning, RunRequest, begin_runs
 from scheduler_application.run.definitions import UNREADABLE_VERSION, Definitions, Version
 from scheduler_application.run.progress import Progress
@@ -117,12 +117,16 @@ class OpenRun:
 
 class OpenRuns:
     """Use: ``lock`` or ``begin`` runs, hand in what became final (``settled``) or whose turn has come (``unblocked``),
-    then `advance`."""
+    then `advance`.
 
-    def __init__(self, tx: Transaction, engine: Engine, now: datetime) -> None:
+    ``now`` is what this transaction stamps. It moves on where the transaction has waited for others.
+    """
+
+    def __init__(self, tx: Transaction, engine: Engine, clock: Clock) -> None:
         self.tx = tx
         self.engine = engine
-        self.now = now
+        self.now = clock.now()
+        self._clock = clock
         self.settled: list[SettledTask] = []
         self.unblocked: list[BlockedTask] = []
         self.progress = Progress()
@@ -138,9 +142,7 @@ class OpenRuns:
     async def lock(self, run_ids: Iterable[str], slots: Iterable[Slot] = ()) -> None:
         """Locks the slots, then the runs, the youngest first: a child run, whose end concerns its parent, is younger
         than it. Those that exist are open from now on."""
-        ordered = sorted(set(slots))
-        if ordered:
-            await self.tx.runs.lock_slots(ordered)
+        await self.lock_slots(slots)
         wanted = set(run_ids) - self._runs.keys()
         if wanted:
             rows = await self.tx.runs.lock_runs(sorted(wanted, reverse=True))
@@ -148,9 +150,21 @@ class OpenRuns:
             for row in rows:
                 await self._open(row)
 
+    async def lock_slots(self, slots: Iterable[Slot]) -> dict[Slot, int]:
+        """How many live runs each has. Who had a slot before may have stamped what it did after this transaction
+        began; what follows now must not seem to be earlier."""
+        wanted = sorted(set(slots))
+        if not wanted:
+            return {}
+        live = await self.tx.runs.lock_slots(wanted)
+        self.now = max(self.now, self._clock.now())
+        return live
+
     async def begin(self, requests: Sequence[RunRequest]) -> Beginning:
         """Begins new runs, opens them, and stops those that their concurrency ends for them."""
-        beginning = await begin_runs(self.tx, requests, self.now, self.engine.ids)
+        requested_at = self.now
+        live = await self.lock_slots(request.slot for request in requests if request.slot is not None)
+        beginning = await begin_runs(self.tx, requests, live, requested_at, self.now, self.engine.ids)
         for begun in beginning.begun:
             if begun.locked is not None:
                 await self._open(begun.locked)

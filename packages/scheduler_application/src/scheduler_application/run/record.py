@@ -133,7 +133,7 @@ class RecordOutcomes:
     async def _write(
         self, tx: Transaction, reports: Sequence[Report], hand_over: HandOver | None = None
     ) -> tuple[set[str], Progress]:
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         slots: list[Slot] = [slot for slot in (report.claimed.slot for report in reports) if slot is not None]
         await runs.lock((report.claimed.row.run_id for report in reports), slots)
         ends = [self._judge(runs, report) for report in reports if report.claimed.row.run_id in runs]

@@ -146,7 +146,8 @@ class _Starting:
     def __init__(self, tx: Transaction, engine: Engine, clock: Clock) -> None:
         self._tx = tx
         self._engine = engine
-        self._now = clock.now()
+        self._runs = OpenRuns(tx, engine, clock)
+        self._now = self._runs.now
 
     async def start(self, orders: Sequence[_Order]) -> tuple[Sequence[_Answer], Progress]:
         answers, repeats = await self._replays(orders)
@@ -159,14 +160,13 @@ class _Starting:
                 requests.append(await self._request(order, live))
             except (ApplicationError, DomainError) as error:
                 answers[order.run_id] = error
-        runs = OpenRuns(self._tx, self._engine, self._now)
-        beginning = await runs.begin(requests)
+        beginning = await self._runs.begin(requests)
         for begun in beginning.begun:
             answers[begun.request.run_id] = _answer(begun)
         for run_id, first in repeats.items():
             answers[run_id] = _replayed(answers[first])
         await self._forget_refused(orders, answers)
-        return [answers[order.run_id] for order in orders], await advance(runs)
+        return [answers[order.run_id] for order in orders], await advance(self._runs)
 
     async def _replays(self, orders: Sequence[_Order]) -> tuple[dict[str, _Answer], dict[str, str]]:
         """Answers to requests that were made before, and which order of this batch repeats which."""

@@ -36,7 +36,7 @@ class WakeDueTasks:
 
     async def _wake(self, tx: Transaction, leadership: Leadership) -> tuple[int, Progress]:
         await leadership.check(tx)
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         due = await tx.upkeep.waking(runs.now, WOKEN_AT_ONCE)
         if not due:
             return 0, runs.progress

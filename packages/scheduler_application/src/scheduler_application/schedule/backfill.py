@@ -155,7 +155,7 @@ class AdvanceBackfills:
         return _Step(done=1)
 
     async def _start(self, tx: Transaction, backfill: HeldBackfill, room: int, live: int) -> _Step:
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         try:
             version = await self._engine.definitions.get(tx, backfill.version_id or "")
         except (Conflict, NotFound) as error:

@@ -73,7 +73,7 @@ class FireDueSchedules:
     ) -> tuple[Sequence[tuple[str, float]], bool, Progress]:
         """The outcomes with how late they were decided (seconds), whether more is due already, and what to tell."""
         await leadership.check(tx)
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         found = await tx.triggers.due(runs.now, FIRED_AT_ONCE)
         decided, all_decided = await self._decide_all(tx, await self._unfrozen(tx, found, runs), runs)
         await _apply_overlaps(tx, decided)

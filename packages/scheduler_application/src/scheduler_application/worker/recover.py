@@ -49,7 +49,7 @@ class RecoverLostWorkers:
     async def _recover(self, tx: Transaction, leadership: Leadership) -> tuple[int, Progress]:
         await leadership.check(tx)
         gone = await tx.workers.expired(RECOVERED_AT_ONCE)
-        runs = OpenRuns(tx, self._engine, self._clock.now())
+        runs = OpenRuns(tx, self._engine, self._clock)
         if not gone:
             return 0, runs.progress
         seen = await tx.upkeep.owned_by(gone, RECOVERED_AT_ONCE)
