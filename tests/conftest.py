@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key  # Where the terminal is while output is captured.
 
-from tests.support import distribution, services, stores
+from tests.support import distribution, hanging, services, stores
 from tests.support.invariants import broken_invariants
 from tests.support.private_servers import PrivateServer
 from tests.support.world import World, open_world
@@ -40,6 +41,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         on_postgres = callspec is not None and callspec.params.get("store_url") == "postgresql"
         if on_postgres or ON_SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.services)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    marker = item.get_closest_marker("timeout")
+    limit = float(item.config.getini("timeout") if marker is None else marker.args[0])
+    report = item.config.stash[fault_handler_stderr_fd_key]
+    with hanging.ended_if_it_hangs(item.nodeid, limit + hanging.GRACE_SECONDS, report):
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

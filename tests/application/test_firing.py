@@ -326,9 +326,9 @@ async def _copy_workflow(world: World, times: int) -> None:
     (workflow,) = await world.rows("select * from workflows")
     columns = [column.name for column in triggers.c if column.name not in ("id", "workflow_id")]
     originals = [{name: row[name] for name in columns} for row in await world.rows("select * from triggers")]
-    async with world.database.transaction() as connection:
-        for number in range(times):
-            own = {"id": world.ids.new(), "name": f"copy-{number}"}
+    for number in range(times):
+        own = {"id": world.ids.new(), "name": f"copy-{number}"}
+        rows = [{**row, "id": world.ids.new(), "workflow_id": own["id"]} for row in originals]
+        async with world.database.transaction() as connection:
             await connection.run(insert(workflows).values({**workflow, **own}))
-            rows = [{**row, "id": world.ids.new(), "workflow_id": own["id"]} for row in originals]
             await connection.run(insert(triggers).values(rows))

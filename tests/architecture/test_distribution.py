@@ -1,6 +1,10 @@
 """How a run of the tests is spread over processes."""
 
 import fcntl
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 
 from tests.architecture.source import ROOT
 from tests.support.distribution import ALONE, DIVISIBLE, SLOW, STORIES, Distribution, processes, turn
+from tests.support.hanging import STATUS, ended_if_it_hangs
 from tests.support.private_servers import free_port
 
 
@@ -41,6 +46,15 @@ def test_files_and_stories_stay_together_but_for_what_is_alone_or_divisible(test
     assert object.__new__(Distribution)._split_scope(test) == together
 
 
+def test_what_a_process_died_of_is_not_given_to_another() -> None:
+    shared_out, died = object.__new__(Distribution), object()
+    shared_out.workqueue = OrderedDict()
+    shared_out.assigned_work = {died: {"a": {"a::first": True, "a::second": False}, "b": {"b::third": False}}}
+    assert shared_out.remove_node(died) == "a::second"
+    left = [test for unit in shared_out.workqueue.values() for test, completed in unit.items() if not completed]
+    assert left == ["b::third"]
+
+
 @pytest.mark.parametrize(("alone", "others_may"), [(True, False), (False, True)])
 def test_nobody_enters_beside_who_is_alone(tmp_path: Path, alone: bool, others_may: bool) -> None:
     with turn(tmp_path, alone=alone):
@@ -67,3 +81,29 @@ def _may_enter(folder: Path, kind: int) -> bool:
         except BlockingIOError:
             return False
         return True
+
+
+_HANGING = """
+import signal, threading
+from tests.support.hanging import ended_if_it_hangs
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+with ended_if_it_hangs("tests/test_x.py::test_waits", 0.2, 2):
+    threading.Event().wait()
+"""
+
+
+def test_a_process_that_hangs_is_ended_and_says_where() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _HANGING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == STATUS
+    assert "tests/test_x.py::test_waits hung for 0.2 s" in ended.stderr
+    assert 'File "<string>", line 6 in <module>' in ended.stderr
+
+
+def test_a_process_that_is_in_time_goes_on() -> None:
+    before = set(threading.enumerate())
+    with ended_if_it_hangs("this one", 30.0, 2):
+        after = {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
+    (timer,) = after - before
+    assert timer.finished.is_set()

@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadGroupScheduling
@@ -39,6 +40,19 @@ class Distribution(LoadGroupScheduling):  # type: ignore[misc]  # it ships no ty
         if path.startswith(f"{STORIES}/"):
             return STORIES
         return nodeid if path in DIVISIBLE else path
+
+    def remove_node(self, node: Any) -> str | None:
+        """The test that a process died of; it has failed. Without this the next process would be given it again, and
+        so on."""
+        units: list[dict[str, bool]] = list(self.assigned_work[node].values())
+        for unit in units:
+            for test, completed in unit.items():
+                if not completed:
+                    unit[test] = True
+                    super().remove_node(node)
+                    return test
+        super().remove_node(node)
+        return None
 
 
 def processes(arguments: Sequence[str], root: Path) -> int:

@@ -161,6 +161,7 @@ class PrivateServer(ABC):
             cwd=self.folder,
             user=self._user(),
             text=True,
+            timeout=BOOT_SECONDS,
         )
         return ended.stdout
 

@@ -31,6 +31,7 @@ __all__ = ["POSTGRES", "RABBITMQ", "REDIS", "PrivatePostgres", "PrivateRabbitMQ"
 T = TypeVar("T")
 
 CONTAINER_SECONDS = 60.0
+APART_SECONDS = 60.0
 
 MISSING = "no real server: "
 """How the reason of every skipped test begins that needed one."""
@@ -161,10 +162,12 @@ def on_server(url: str, statement: str) -> None:
 
 
 def apart(work: Callable[[], Awaitable[T]]) -> T:
-    """Runs ``work`` in a loop of its own, as a fixture may be set up while the test's loop already exists."""
+    """Runs ``work`` in a loop of its own, as a fixture may be set up while the test's loop already exists. Whoever is
+    asked and does not answer costs `APART_SECONDS` and a `TimeoutError`."""
 
     async def run() -> T:
-        return await work()
+        async with asyncio.timeout(APART_SECONDS):
+            return await work()
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, run()).result()
