@@ -187,3 +187,34 @@ async def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
     await worker.wait()
     _, alive = await asyncio.to_thread(psutil.wait_procs, below, 10)
     assert alive == []
+
+
+IGNORING = """
+    import os, signal, sys
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+ONE_TASK = """
+    import asyncio, sys
+    from pathlib import Path
+    from scheduler_infrastructure.execution.shell import ShellExecutor
+    from scheduler_infrastructure.execution.supervision.supervisor import Supervisor
+    from tests.support.attempts import CollectedLog, an_attempt
+
+    async def main():
+        shell = ShellExecutor(Supervisor())
+        await shell.open()
+        outcome = await shell.execute(an_attempt("shell", {"script": "exit 3"}, Path(sys.argv[1])), CollectedLog())
+        print(outcome.error.message)
+        await shell.close()
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_worker_that_was_started_deaf_to_the_ends_of_children_sees_them(tmp_path: Path) -> None:
+    words = ("-c", textwrap.dedent(IGNORING), "-c", textwrap.dedent(ONE_TASK), str(tmp_path))
+    worker = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    async with asyncio.timeout(30):
+        said, _ = await worker.communicate()
+    assert said == b"the script ended with exit code 3\n"

@@ -29,6 +29,8 @@ def become_subreaper() -> None:
 def watch_children() -> int:
     """A descriptor that is readable once a child of this process has ended, until it is read. Signals of ended
     children come no other way then; what this process starts must have its mask of signals reset."""
+    # Whoever started this process may ignore them, and it would then be told nothing.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     mask = ctypes.create_string_buffer(_SIZEOF_SIGSET)
     libc = ctypes.CDLL(None, use_errno=True)
