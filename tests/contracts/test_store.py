@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from scheduler_application.errors import NotFound, Unavailable
 from scheduler_application.ports.persistence import Transaction
@@ -111,6 +112,21 @@ async def test_mistakes_of_callers_do_not_close_the_store_to_others(world: World
         with pytest.raises((KeyError, asyncpg.CheckViolationError, sqlite3.IntegrityError)):
             await world.store.transact(work)
     assert await world.store.transact(lambda tx: tx.workers.any_live())
+
+
+@pytest.mark.parametrize("way", ["fetch", "rows"])
+async def test_a_statement_that_takes_too_long_is_an_unavailable_store(world: World, way: str) -> None:
+    """Whichever way it went to the driver: each wraps the server's answer differently."""
+    if world.database.dialect != "postgresql":
+        pytest.skip("SQLite has no limit for one statement")
+
+    async def slow(tx: Any) -> None:
+        await tx._connection.fetch(both("set local statement_timeout = '50ms'"))
+        sleep = "select pg_sleep(1000)"
+        await getattr(tx._connection, way)(both(sleep) if way == "fetch" else text(sleep))
+
+    with pytest.raises(Unavailable, match="did not answer in time"):
+        await world.store.transact(slow)
 
 
 async def test_two_transactions_that_read_and_then_write_lose_no_update(world: World) -> None:

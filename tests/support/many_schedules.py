@@ -18,14 +18,15 @@ async def copies(world: World, count: int, project: str | None = None, **trigger
     (workflow,) = await world.rows("select * from workflows where name = 'flow'")
     (original,) = await world.rows("select * from triggers where workflow_id = $1", workflow["id"])
     project_id = workflow["project_id"] if project is None else world.ids.new()
-    async with world.database.transaction() as connection:
-        if project is not None:
-            row = {"id": project_id, "name": project, "created_at": world.clock.now()}
+    if project is not None:
+        row = {"id": project_id, "name": project, "created_at": world.clock.now()}
+        async with world.database.transaction() as connection:
             await connection.run(insert(projects).values(row))
-        for start in range(0, count, INSERTED_AT_ONCE):
-            ids = [(world.ids.new(), world.ids.new()) for _ in range(min(INSERTED_AT_ONCE, count - start))]
-            own = [{"id": first, "name": f"copy-{first}", "project_id": project_id} for first, _ in ids]
+    columns = {column.name: original[column.name] for column in triggers.c}
+    for start in range(0, count, INSERTED_AT_ONCE):
+        ids = [(world.ids.new(), world.ids.new()) for _ in range(min(INSERTED_AT_ONCE, count - start))]
+        own = [{"id": first, "name": f"copy-{first}", "project_id": project_id} for first, _ in ids]
+        times = [{"id": second, "workflow_id": first, "project_id": project_id, **trigger} for first, second in ids]
+        async with world.database.transaction() as connection:
             await connection.run(insert(workflows).values([{**workflow, **values} for values in own]))
-            columns = {column.name: original[column.name] for column in triggers.c}
-            times = [{"id": second, "workflow_id": first, "project_id": project_id, **trigger} for first, second in ids]
             await connection.run(insert(triggers).values([{**columns, **values} for values in times]))

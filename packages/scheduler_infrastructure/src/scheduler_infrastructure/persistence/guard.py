@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
 
+_TOO_LATE = "the database did not answer in time"
+
 _FAULTS = (Unavailable, TimeoutError, OSError, sqlite3.OperationalError, asyncpg.QueryCanceledError)
 _FAULT_STATES = ("53", "57", "58", "XX")
 """The classes of SQL states that speak of the server: resources, the operator, the system, internal errors."""
@@ -42,11 +44,13 @@ class StoreGuard:
         """Runs ``operation``, which must be safe to repeat; raises `Unavailable` when the store does not serve it."""
         try:
             answer = await self._breaker.call(lambda: self._ask(operation))
-        except (TimeoutError, asyncpg.QueryCanceledError):
-            raise Unavailable("the database did not answer in time") from None
+        except TimeoutError:
+            raise Unavailable(_TOO_LATE) from None
         except OSError as error:
             raise Unavailable(f"the database cannot be reached: {type(error).__name__}") from None
         except (DBAPIError, asyncpg.PostgresError) as error:
+            if any(isinstance(cause, asyncpg.QueryCanceledError) for cause in causes(error)):
+                raise Unavailable(_TOO_LATE) from None
             if is_transient(error):
                 raise Unavailable("the database keeps refusing; try again") from None
             raise
