@@ -38,4 +38,7 @@ def single_runs_follow_one_another(evidence: Evidence) -> Iterator[str]:
         ordered = sorted(started, key=lambda run: run["started_at"])
         for first, second in pairwise(ordered):
             if first["finished_at"] is None or first["finished_at"] > second["started_at"]:
-                yield f"I10: runs {first['id']} and {second['id']} of {workflow} were live at once"
+                yield (
+                    f"I10: run {second['id']} of {workflow} started {second['started_at']}, while {first['id']} was"
+                    f" live until {first['finished_at']}"
+                )

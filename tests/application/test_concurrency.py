@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scheduler_application.errors import Conflict
-from scheduler_application.ports.rows import Slot
+from scheduler_application.ports.rows import LockedSlot, Slot
 from scheduler_application.run.control import RerunCommand, TaskRunCommand
 from scheduler_application.run.start import StartRunCommand
 from scheduler_domain.run.outcome import HandedBack, Outcome, Succeeded, TimedOut
@@ -67,10 +67,10 @@ async def test_a_run_that_had_to_wait_for_its_slot_starts_after_the_run_that_lef
     asked_at = world.clock.now()
     lock = SqlRuns.lock_slots
 
-    async def waited(runs: SqlRuns, wanted: Sequence[Slot]) -> dict[Slot, int]:
-        live = await lock(runs, wanted)
+    async def waited(runs: SqlRuns, wanted: Sequence[Slot]) -> dict[Slot, LockedSlot]:
+        locked = await lock(runs, wanted)
         world.clock.advance(1.0)
-        return live
+        return locked
 
     monkeypatch.setattr(SqlRuns, "lock_slots", waited)
     run = await world.run((await world.start("flow")).run_id)
@@ -78,6 +78,19 @@ async def test_a_run_that_had_to_wait_for_its_slot_starts_after_the_run_that_lef
     assert (run.state, run.created_at, run.started_at) == ("running", asked_at, later)
     (task,) = await world.tasks(run.id)
     assert (await world.tasks(run.id))[task].ready_at == later
+
+
+async def test_a_run_does_not_start_before_the_end_that_another_process_has_stamped(world: World) -> None:
+    """Clocks of processes differ by what it takes to ask the store for its time."""
+    await world.deploy(limited(1))
+    first = (await world.start("flow")).run_id
+    await world.work()
+    world.clock.advance(-0.5)
+    second = (await world.start("flow")).run_id
+    ended = (await world.run(first)).finished_at
+    assert ended is not None
+    assert (await world.run(second)).started_at == ended
+    assert (await world.run(second)).created_at < ended
 
 
 async def test_each_value_of_the_key_has_a_limit_of_its_own(world: World) -> None:

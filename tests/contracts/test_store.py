@@ -133,7 +133,7 @@ async def test_two_transactions_that_read_and_then_write_lose_no_update(world: W
     slot = Slot(world.ids.new(), "key")
 
     async def increment(tx: Any) -> None:
-        live = (await tx.runs.lock_slots([slot]))[slot]
+        live = (await tx.runs.lock_slots([slot]))[slot].live
         await tx.runs.set_slots({slot: live + 1})
 
     await asyncio.gather(*(world.store.transact(increment) for _ in range(40)))

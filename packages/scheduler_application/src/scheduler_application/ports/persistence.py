@@ -33,6 +33,7 @@ from scheduler_application.ports.rows import (
     LedgerRow,
     LiveWorkflow,
     LockedRun,
+    LockedSlot,
     NewAlert,
     NewBackfill,
     NewRun,
@@ -59,12 +60,12 @@ from scheduler_domain.schedule.backfill import BackfillEvent
 class RunWrites(Protocol):
     """Runs and their slots; task runs when they are made."""
 
-    async def lock_slots(self, slots: Sequence[Slot]) -> dict[Slot, int]:
-        """Locks the keys (making those that do not exist) in order and says how many runs hold each."""
+    async def lock_slots(self, slots: Sequence[Slot]) -> dict[Slot, LockedSlot]:
+        """Locks the keys (making those that do not exist) in order and tells about each."""
         ...
 
-    async def set_slots(self, live: dict[Slot, int]) -> None:
-        """Writes the figures of locked keys."""
+    async def set_slots(self, live: dict[Slot, int], left_at: datetime | None = None) -> None:
+        """Writes how many runs hold locked keys, and when one let go of them where one did."""
         ...
 
     async def insert_runs(self, rows: Sequence[NewRun]) -> set[str]:

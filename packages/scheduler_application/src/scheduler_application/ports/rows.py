@@ -21,6 +21,13 @@ class Slot(NamedTuple):
     key: str
 
 
+class LockedSlot(NamedTuple):
+    """How many runs hold a slot, and when the last one that nobody followed at once let go of it."""
+
+    live: int
+    left_at: datetime | None
+
+
 class NewRun(NamedTuple):
     """A row of ``runs``; ``inputs`` is JSON text, ``priority`` a rank, ``scheduled_for`` the due time in its trigger's
     zone (ISO 8601)."""

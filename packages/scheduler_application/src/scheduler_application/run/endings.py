@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scheduler_application.json_values import json_text, json_value
-from scheduler_application.ports.rows import BlockedTask, ParentTask, Resolution
+from scheduler_application.ports.rows import BlockedTask, ParentTask, Resolution, Slot
 from scheduler_application.run.begin import slot_limit
 from scheduler_application.run.open_runs import (
     MAX_OUTPUT_BYTES,
@@ -31,30 +31,28 @@ from scheduler_domain.run.states import RunState, TaskState, advance_run
 async def end_runs(runs: OpenRuns, ended: Sequence[OpenRun]) -> None:
     """Gives each run its final state; what that sets free is in ``runs.unblocked`` and ``runs.settled`` afterwards."""
     for run in ended:
-        held = run.started_at is not None
+        slot = run.slot if run.started_at is not None else None
+        live = 0 if slot is None else (await runs.lock_slots([slot]))[slot]
         event = run_verdict(stop_reason=run.stop_reason, failed=run.failed, cancelled=run.cancelled)
-        run.state = advance_run(run.state, event)
+        run.state, run.finished_at = advance_run(run.state, event), runs.now
         run.changed = True
         seconds = (runs.now - run.row.created_at).total_seconds()
         runs.progress.ended.append(EndedRun(run.row.id, run.state, seconds))
         runs.progress.changed_run(run.row.project_id, run.row.id, run.state)
-        if held and run.slot is not None:
-            await _free_slot(runs, run)
+        if slot is not None:
+            await _free_slot(runs, run, slot, live - 1)
     waiting = [run for run in ended if run.row.parent_task_run_id is not None]
     if waiting:
         await _settle_parents(runs, waiting)
 
 
-async def _free_slot(runs: OpenRuns, run: OpenRun) -> None:
-    slot = run.slot
-    if slot is None:
-        return
-    live = (await runs.lock_slots([slot]))[slot] - 1
+async def _free_slot(runs: OpenRuns, run: OpenRun, slot: Slot, live: int) -> None:
+    """``live`` is how many runs hold the slot without this one."""
     # The limit of the version that ends counts: a deploy that lifts it takes effect as the old runs leave.
     limit = slot_limit(slot, run.version.definition)
     free = 1 if limit is None else max(0, limit - live)
     admitted = await runs.admit(slot, free) if free else 0
-    await runs.tx.runs.set_slots({slot: live + admitted})
+    await runs.tx.runs.set_slots({slot: live + admitted}, runs.now)
 
 
 async def _settle_parents(runs: OpenRuns, children: Sequence[OpenRun]) -> None:

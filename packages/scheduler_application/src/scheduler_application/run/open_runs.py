@@ -25,7 +25,6 @@ from scheduler_application.run.unreadable import unknown_task, unreadable_versio
 from scheduler_domain.run.outcome import TaskError
 from scheduler_domain.run.planning import UNREADABLE
 from scheduler_domain.run.states import (
-    FINAL_RUN_STATES,
     FINAL_TASK_STATES,
     RunEvent,
     RunState,
@@ -65,6 +64,7 @@ class OpenRun:
     failed: int
     cancelled: int
     started_at: datetime | None
+    finished_at: datetime | None = None
     changed: bool = False
     unreadable: str | None = None
 
@@ -152,13 +152,13 @@ class OpenRuns:
 
     async def lock_slots(self, slots: Iterable[Slot]) -> dict[Slot, int]:
         """How many live runs each has. Who had a slot before may have stamped what it did after this transaction
-        began; what follows now must not seem to be earlier."""
+        began, by a clock a little ahead of this one; what follows now must not seem to be earlier."""
         wanted = sorted(set(slots))
         if not wanted:
             return {}
-        live = await self.tx.runs.lock_slots(wanted)
-        self.now = max(self.now, self._clock.now())
-        return live
+        locked = await self.tx.runs.lock_slots(wanted)
+        self.now = max(self.now, self._clock.now(), *(slot.left_at for slot in locked.values() if slot.left_at))
+        return {slot: state.live for slot, state in locked.items()}
 
     async def begin(self, requests: Sequence[RunRequest]) -> Beginning:
         """Begins new runs, opens them, and stops those that their concurrency ends for them."""
@@ -257,7 +257,7 @@ class OpenRuns:
                 run.cancelled,
                 run.state,
                 run.started_at,
-                self.now if run.state in FINAL_RUN_STATES else None,
+                run.finished_at,
             )
             for run in self._runs.values()
             if run.changed

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from scheduler_application.ports.rows import HeldKey, LockedRun, NewRun, NewTaskRun, RunChange, Slot
+from scheduler_application.ports.rows import HeldKey, LockedRun, LockedSlot, NewRun, NewTaskRun, RunChange, Slot
 from scheduler_domain.run.states import RunEvent, RunState, run_sources
 from scheduler_infrastructure.persistence.engine import Connection, Statement, both, rows_of
 from scheduler_infrastructure.persistence.planning import seen_by_key
@@ -21,13 +21,13 @@ class SqlRuns:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def lock_slots(self, slots: Sequence[Slot]) -> dict[Slot, int]:
+    async def lock_slots(self, slots: Sequence[Slot]) -> dict[Slot, LockedSlot]:
         await self._connection.fetch_many(_MAKE_SLOTS, slots)
         rows = await self._connection.fetch_many(_LOCK_SLOTS, slots)
-        return {Slot(row["workflow_id"], row["slot_key"]): row["live"] for row in rows}
+        return {Slot(row["workflow_id"], row["slot_key"]): LockedSlot(row["live"], row["left_at"]) for row in rows}
 
-    async def set_slots(self, live: dict[Slot, int]) -> None:
-        await self._connection.fetch_many(_SET_SLOTS, [(*slot, count) for slot, count in live.items()])
+    async def set_slots(self, live: dict[Slot, int], left_at: datetime | None = None) -> None:
+        await self._connection.fetch_many(_SET_SLOTS, [(*slot, count, left_at) for slot, count in live.items()])
 
     async def slots_of(self, run_ids: Sequence[str]) -> list[Slot]:
         rows = await self._connection.fetch(_SLOTS_OF, list(run_ids))
@@ -97,22 +97,22 @@ _MAKE_SLOTS = Statement(
 # Always in one order, so that two transactions with several keys never wait for each other in a circle.
 _LOCK_SLOTS = Statement(
     postgres="""
-        select s.workflow_id, s.slot_key, s.live from slots s
+        select s.workflow_id, s.slot_key, s.live, s.left_at from slots s
         join unnest($1::uuid[], $2::text[]) as w (workflow_id, slot_key) using (workflow_id, slot_key)
         order by s.workflow_id, s.slot_key for update of s""",
     sqlite="""
-        select s.workflow_id, s.slot_key, s.live from json_each($1) as r
+        select s.workflow_id, s.slot_key, s.live, s.left_at from json_each($1) as r
         join slots s on s.workflow_id = r.value ->> 0 and s.slot_key = r.value ->> 1""",
     by_key=True,
 )
 
 _SET_SLOTS = Statement(
     postgres="""
-        update slots s set live = w.live
-        from unnest($1::uuid[], $2::text[], $3::int[]) as w (workflow_id, slot_key, live)
+        update slots s set live = w.live, left_at = coalesce(w.left_at, s.left_at)
+        from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[]) as w (workflow_id, slot_key, live, left_at)
         where s.workflow_id = w.workflow_id and s.slot_key = w.slot_key and s.live <> w.live""",
     sqlite="""
-        update slots set live = r.value ->> 2 from json_each($1) as r
+        update slots set live = r.value ->> 2, left_at = coalesce(r.value ->> 3, left_at) from json_each($1) as r
         where slots.workflow_id = r.value ->> 0 and slots.slot_key = r.value ->> 1""",
     by_key=True,
 )

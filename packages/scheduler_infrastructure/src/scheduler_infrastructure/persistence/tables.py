@@ -561,9 +561,11 @@ slots = Table(
     Column("workflow_id", Id, primary_key=True),
     Column("slot_key", Text, primary_key=True),
     Column("live", Integer, nullable=False),
+    Column("left_at", Instant),
     CheckConstraint("live >= 0", name="live"),
 )
-"""How many runs hold a concurrency key; its row lock orders everything that concerns the key."""
+"""How many runs hold a concurrency key, and when the last one that nobody followed at once let go of it; its row lock
+orders everything that concerns the key."""
 
 workers = Table(
     "workers",
