@@ -273,12 +273,17 @@ class Process:
         had not acknowledged."""
         self.alive = False
         me = asyncio.current_task()
-        while left := [task for task in self.tasks if task is not me and not task.done()]:
-            # As often as it takes: some would wait for the time, or for one another, before they go.
+        for _ in range(BURIED_IN_ROUNDS):
+            left = [task for task in self.tasks if task is not me and not task.done()]
+            if not left:
+                break
+            # Again and again: some would wait for the time, or for one another, before they go.
             for task in left:
                 task.cancel()
             for _ in range(5):
                 await _turn_of_the_loop()
+        else:
+            raise NeverSo(f"{self.name} is dead, and does not end: {left}")
         await self.application.gateways.database().close()
         for delivery in list(self.link.held):
             await delivery.come_again()
@@ -288,8 +293,11 @@ class Process:
         self.thaw()
         self.stop.set()
         waiting = asyncio.gather(*self._tasks, return_exceptions=True)
-        while not waiting.done():
-            await self.site.turn(live=False)
+
+        async def has_left() -> bool:
+            return waiting.done()
+
+        await self.site.until(has_left, within=LONGEST_SECONDS, live=False)
         if self.alive:
             await self.announcer.close()
         await self.bury()
@@ -384,13 +392,13 @@ class Installation:
             await _turn_of_the_loop()
             quiet = 0 if self.busy.calls else quiet + 1
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], *, within: float = 60.0) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], *, within: float = 60.0, live: bool = True) -> None:
         """Turns the clock until ``condition`` holds. Raises `NeverSo` after ``within`` seconds of that clock."""
         turned_from = self.clock.monotonic()
         while not await condition():
             if self.clock.monotonic() - turned_from > within:
                 raise NeverSo(f"not so after {within:g} s")
-            await self.turn()
+            await self.turn(live=live)
 
     # --- The store ----------------------------------------------------------------------------------------------
 
@@ -409,6 +417,12 @@ class Installation:
 class NeverSo(Exception):
     """What had to come about did not."""
 
+
+LONGEST_SECONDS = 3_600.0
+"""By the trial's clock: for what takes moments, unless it never comes."""
+
+BURIED_IN_ROUNDS = 10_000
+"""Of telling everything that a dead process has begun to end."""
 
 QUIET_TURNS = 25
 """Turns of the event loop after which whatever could go on by itself has done so."""

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from faults.inprocess.processes import Installation
+from faults.inprocess.processes import LONGEST_SECONDS, Installation
 from faults.seams import SeamError
 from scheduler_application.actor import Actor
 from scheduler_application.errors import Conflict, Unavailable
@@ -44,8 +45,7 @@ class Client:
         """The first answer. What may pass, what nobody expected and a process that died are asked again."""
         while True:
             served = self.site.of(role).call(request)
-            while not served.done():
-                await self.site.turn()
+            await self.site.until(partial(_is_done, served), within=LONGEST_SECONDS)
             try:
                 return served.result()
             except (Unavailable, SeamError, asyncio.CancelledError):
@@ -94,6 +94,10 @@ class Client:
             return sum(effect.task == task for effect in self.site.effects.begun) >= executions
 
         await self.site.until(has_begun)
+
+
+async def _is_done(served: "asyncio.Task[Any]") -> bool:
+    return served.done()
 
 
 def _unless(error: Conflict, *codes: str) -> None:

@@ -84,11 +84,15 @@ def _may_enter(folder: Path, kind: int) -> bool:
 
 
 _HANGING = """
-import signal, threading
+import asyncio, signal
 from tests.support.hanging import ended_if_it_hangs
+
+async def waits():
+    await asyncio.Event().wait()
+
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 with ended_if_it_hangs("tests/test_x.py::test_waits", 0.2, 2):
-    threading.Event().wait()
+    asyncio.run(waits())
 """
 
 
@@ -98,7 +102,8 @@ def test_a_process_that_hangs_is_ended_and_says_where() -> None:
     )
     assert ended.returncode == STATUS
     assert "tests/test_x.py::test_waits hung for 0.2 s" in ended.stderr
-    assert 'File "<string>", line 6 in <module>' in ended.stderr
+    assert 'File "<string>", line 10 in <module>' in ended.stderr
+    assert 'File "<string>", line 6, in waits' in ended.stderr
 
 
 def test_a_process_that_is_in_time_goes_on() -> None:
