@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 CONTAINER_SECONDS = 60.0
 APART_SECONDS = 60.0
+ASK_SECONDS = 30.0
+"""What prepares and cleans up asks of a server; no test is about that, and the machine may stand still for a while."""
 
 MISSING = "no real server: "
 """How the reason of every skipped test begins that needed one."""
@@ -138,7 +140,7 @@ def fresh_namespace(url: str, *queues: str) -> Iterator[str]:
 
 async def _delete_namespace(url: str, namespace: str, queues: tuple[str, ...]) -> None:
     priorities = ("critical", "high", "normal", "low")
-    connection = await aio_pika.connect(url, timeout=5)
+    connection = await aio_pika.connect(url, timeout=ASK_SECONDS)
     async with connection, connection.channel() as channel:
         for queue in queues:
             for priority in priorities:
@@ -152,9 +154,9 @@ def on_server(url: str, statement: str) -> None:
     """Runs SQL outside any test's loop."""
 
     async def execute() -> None:
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await asyncpg.connect(url, timeout=ASK_SECONDS)
         try:
-            await connection.execute(statement, timeout=30)
+            await connection.execute(statement, timeout=ASK_SECONDS)
         finally:
             await connection.close()
 
