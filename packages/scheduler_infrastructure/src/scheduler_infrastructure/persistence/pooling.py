@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from scheduler_application.ports.time import Randomness
 from scheduler_infrastructure.clock import SystemRandomness
+from scheduler_infrastructure.persistence import planning
 from scheduler_infrastructure.persistence.planning import Plans
 
 FREE_SECONDS = 5.0
@@ -152,7 +153,7 @@ def postgres_engine(
     def complete(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.run_async(_teach_text_uuids)
         if prepared_statements:
-            dbapi_connection.run_async(_plan_for_the_arguments)
+            dbapi_connection.run_async(_plan_reads)
         else:
             dbapi_connection.run_async(lambda driver: driver.execute("commit"))
 
@@ -165,10 +166,9 @@ async def _connect_and_begin(**arguments: Any) -> Any:
     return driver
 
 
-async def _plan_for_the_arguments(driver: Any) -> None:
-    """For reads, which are outside transactions: a plan for any arguments goes through every partition of history, and
-    may go along the wrong index. Transactions say so themselves, behind a pooler too."""
-    await driver.execute("set plan_cache_mode = force_custom_plan")
+async def _plan_reads(driver: Any) -> None:
+    """Reads are outside transactions, which say themselves how they are planned."""
+    await driver.execute(planning.READS)
 
 
 async def _teach_text_uuids(driver: Any) -> None:
