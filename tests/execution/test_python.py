@@ -1,6 +1,7 @@
 """Functions in warm children: what they get, what is made of how they end, and when a child is not used again."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ JOBS = """
 import asyncio, builtins, ctypes, json, os, shutil, signal, subprocess, sys, threading, time
 
 def pid(): return os.getpid()
+def policy(): return os.sched_getscheduler(0)
 def echo(**args): return args
 def nothing(): pass
 async def later(x):
@@ -132,6 +134,10 @@ async def call(tmp_path: Path, source: Path) -> AsyncIterator[Caller]:
     await executor.open()
     yield Caller(executor, tmp_path, source)
     await executor.close()
+
+
+async def test_a_function_is_scheduled_as_the_worker_is(call: Caller) -> None:
+    assert await call("policy") == Succeeded(os.sched_getscheduler(0))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,11 @@ async def test_no_signal_is_kept_from_a_task(shell: ShellExecutor, tmp_path: Pat
     assert int(log.text().split()[1], 16) == 0
 
 
+async def test_a_script_is_scheduled_as_batch_work(shell: ShellExecutor, tmp_path: Path) -> None:
+    _, log = await run(shell, tmp_path, "chrt --pid $$")
+    assert "SCHED_BATCH" in log.text()
+
+
 async def test_the_first_line_of_a_script_is_the_first_line(shell: ShellExecutor, tmp_path: Path) -> None:
     _, log = await run(shell, tmp_path, "#!/bin/sh\n\nif true; then no-such-command; fi")
     assert " 3: no-such-command: not found" in log.text("stderr")

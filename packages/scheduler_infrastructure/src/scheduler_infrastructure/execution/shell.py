@@ -1,7 +1,8 @@
 """``shell``: a script, run by ``/bin/sh -e`` in the attempt's folder; the script's text never comes near an argument
 list, nor the disk.
 
-``-e`` as CI systems do: the first command that fails fails the task.
+``-e`` as CI systems do: the first command that fails fails the task. Scheduled as batch work: a worker with many
+scripts at once still renews its leases in time, and interrupts none of them more often than it must.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ class ShellExecutor:
         environment = surroundings.environment(request)
         with _in_memory(script) as descriptor:
             descriptors = [*pipes.writing, descriptor]
-            process = await self._supervisor.start(argv, environment, surroundings.folder, descriptors)
+            process = await self._supervisor.start(argv, environment, surroundings.folder, descriptors, batch=True)
         pipes.connect(log)
         reasons: list[str] = []
         report = await _until_ended(process, request, reasons)

@@ -1,8 +1,9 @@
 """What the worker and its keepers say to each other: frames of JSON over a stream socket, four bytes of length before
 each.
 
-Worker to keeper: ``{"argv", "env", "cwd"}`` with two to four file descriptors (stdout, stderr, and what the process
-inherits from `INHERITED` on) starts a process; ``{"end": seconds}`` ends it, with that pause between TERM and KILL.
+Worker to keeper: ``{"argv", "env", "cwd", "batch"}`` with two to four file descriptors (stdout, stderr, and what the
+process inherits from `INHERITED` on) starts a process, under ``SCHED_BATCH`` where ``batch`` is true; ``{"end":
+seconds}`` ends it, with that pause between TERM and KILL.
 Keeper to worker: ``{"ready"}`` once it is there, then one frame when nothing of the process tree is left, ``{"status",
 "cpu", "rss"}`` (wait status, CPU seconds, largest resident set in KiB) or ``{"errno", "error"}`` when it could not be
 started.

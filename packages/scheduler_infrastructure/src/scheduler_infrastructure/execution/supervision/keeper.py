@@ -28,6 +28,7 @@ class Keeper:
         self._events.register(self._wake, select.POLLIN)
         self._events.register(control, select.POLLIN)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._usual = _step_back()
         self._main = 0
         self._report: dict[str, Any] = {}
         self._worker_gone = False
@@ -43,7 +44,7 @@ class Keeper:
             if "argv" not in frame:
                 continue  # An "end" that crossed the report of the process it was meant for.
             try:
-                self._main = _spawn(frame, [self._null, *descriptors])
+                self._main = _spawn(frame, [self._null, *descriptors], None if frame["batch"] else self._usual)
             except (OSError, ValueError) as error:
                 self._send({"errno": getattr(error, "errno", None) or 0, "error": str(error)})
                 continue
@@ -111,13 +112,34 @@ class Keeper:
             self._worker_gone = True
 
 
-def _spawn(frame: dict[str, Any], descriptors: list[int]) -> int:
-    """Starts the process in its own session; raises `OSError` or `ValueError`."""
+_Scheduling = tuple[int, os.sched_param]
+
+
+def _step_back() -> _Scheduling | None:
+    """From here on this process takes the processor from nobody when it wakes (``SCHED_BATCH``, see sched(7)): it does
+    so twice a task, and each time would interrupt the worker or a task in what they do.
+
+    Returns how it was scheduled before; ``None`` where somebody has chosen a policy for it, or it may not choose.
+    """
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return None
+    usual = os.SCHED_OTHER, os.sched_param(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, usual[1])
+    except OSError:
+        return None
+    return usual
+
+
+def _spawn(frame: dict[str, Any], descriptors: list[int], scheduling: _Scheduling | None) -> int:
+    """Starts the process in its own session, scheduled as this one where nothing else is said; raises `OSError` or
+    `ValueError`."""
     null, out, err = descriptors[:3]
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
     # Received numbers ascend, so none of these overwrites one that is still to be copied.
     for number, descriptor in enumerate(descriptors[3:], frames.INHERITED):
         actions.append((os.POSIX_SPAWN_DUP2, descriptor, number))
+    chosen: dict[str, Any] = {} if scheduling is None else {"scheduler": scheduling}
     # posix_spawn cannot change the folder; a keeper has one task at a time, so its own folder will do.
     os.chdir(frame["cwd"])
     try:
@@ -129,6 +151,7 @@ def _spawn(frame: dict[str, Any], descriptors: list[int]) -> int:
             setsid=True,
             setsigmask=(),
             setsigdef=_SIGNALS_OF_PYTHON,
+            **chosen,
         )
     finally:
         os.chdir("/")

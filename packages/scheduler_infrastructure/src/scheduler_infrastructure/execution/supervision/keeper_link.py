@@ -84,10 +84,12 @@ class KeeperLink:
         environment: Mapping[str, str],
         folder: str,
         descriptors: Sequence[int],
+        *,
+        batch: bool,
     ) -> None:
         """Raises `OSError` when the keeper is gone."""
         self.process = process
-        frame = frames.encode({"argv": list(argv), "env": dict(environment), "cwd": folder})
+        frame = frames.encode({"argv": list(argv), "env": dict(environment), "cwd": folder, "batch": batch})
         sent = socket.send_fds(self._connection, [frame], list(descriptors))
         if sent < len(frame):
             await self._loop.sock_sendall(self._connection, frame[sent:])

@@ -89,16 +89,23 @@ class Supervisor:
         await self._end_spawner()
 
     async def start(
-        self, argv: Sequence[str], environment: Mapping[str, str], folder: str, descriptors: Sequence[int]
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        descriptors: Sequence[int],
+        *,
+        batch: bool = False,
     ) -> "SupervisedProcess":
         """Starts ``argv`` in ``folder`` with exactly ``environment``; ``descriptors`` are stdout, stderr and
-        optionally one to inherit, and stay the caller's to close. Whether it could be started is told by the
-        `ExitReport`."""
+        optionally one to inherit, and stay the caller's to close. With ``batch`` it is scheduled as what takes the
+        processor from nobody when it wakes (``SCHED_BATCH``), if this process is scheduled as usual and the system
+        lets it choose. Whether it could be started is told by the `ExitReport`."""
         link = await self._keeper()
         process = SupervisedProcess(link)
         self._busy.add(link)
         try:
-            await link.send_start(process, argv, environment, folder, descriptors)
+            await link.send_start(process, argv, environment, folder, descriptors, batch=batch)
         except OSError:
             self._lost(link)
         except BaseException:
