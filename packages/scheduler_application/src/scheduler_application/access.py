@@ -1,10 +1,13 @@
 """API keys: ``ork_<id>_<secret><checksum>``. The store holds the id and a hash; the key itself is shown once."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 import zlib
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from scheduler_application.actor import Actor
 from scheduler_application.errors import InvalidCredential, Rejected
@@ -20,6 +23,9 @@ _CHECKSUM_LENGTH = 6
 
 KNOWN_FOR_SECONDS = 5.0
 """How long a key that was found good is trusted without asking the store."""
+
+ASKED_AGAIN_SECONDS = 1.0
+"""How long before that is over a key that is in use is asked for again."""
 
 MAX_KNOWN = 1_000
 
@@ -77,31 +83,60 @@ def _checksum(body: str) -> str:
     return digits
 
 
+class _Known(NamedTuple):
+    key: ParsedKey
+    actor: Actor
+    until: float
+    """By the monotonic clock, counted from before the store was asked."""
+
+
 class Authenticate:
-    """Who a key belongs to. A malformed key costs no look-up; a good one is remembered for a few seconds."""
+    """Who a key belongs to. A malformed key costs no look-up; a good one is remembered for a few seconds, and while it
+    is in use the store is asked again before they are over. Who comes while the store is asked shares the answer:
+    hundreds of requests a second come with the same key, and would all ask in the same moment."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[float, Actor]] = {}
+        self._known: dict[str, _Known] = {}
+        self._asking: dict[str, asyncio.Task[Actor]] = {}
 
     async def execute(self, api_key: str) -> Actor:
         """Raises `InvalidCredential`, the same for every reason."""
         now = self._clock.monotonic()
         known = self._known.get(api_key)
-        if known is not None and known[0] > now:
-            return known[1]
+        if known is not None and now < known.until:
+            if now >= known.until - ASKED_AGAIN_SECONDS:
+                self._begin_to_ask(api_key, known.key)
+            return known.actor
         parsed = parse_api_key(api_key)
         if parsed is None:
             raise InvalidCredential("the API key is not valid")
+        self._begin_to_ask(api_key, parsed)
+        # One request that goes away does not take the answer from the others.
+        return await asyncio.shield(self._asking[api_key])
+
+    def _begin_to_ask(self, api_key: str, parsed: ParsedKey) -> None:
+        if api_key not in self._asking:
+            task = self._asking[api_key] = asyncio.create_task(self._look_up(api_key, parsed))
+            task.add_done_callback(partial(self._answered, api_key))
+
+    def _answered(self, api_key: str, task: "asyncio.Task[Actor]") -> None:
+        del self._asking[api_key]
+        if not task.cancelled():
+            task.exception()  # Nobody may wait for it, which is not worth a warning.
+
+    async def _look_up(self, api_key: str, parsed: ParsedKey) -> Actor:
+        now = self._clock.monotonic()
         stored = await self._store.transact(lambda tx: tx.access.api_key(parsed.id))
         expected, project = stored if stored is not None else (secret_hash(""), "")
         if not hmac.compare_digest(secret_hash(parsed.secret), expected) or stored is None:
+            self._known.pop(api_key, None)
             raise InvalidCredential("the API key is not valid")
         actor = Actor(f"key:{parsed.id}", ProjectId(project))
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[api_key] = (now + KNOWN_FOR_SECONDS, actor)
+        self._known[api_key] = _Known(parsed, actor, now + KNOWN_FOR_SECONDS)
         return actor
 
 
