@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class _Run:
         self._load = load
         self._request = load.request()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._free: list[_Connection] = []
+        self._free: deque[_Connection] = deque()
         self._since: dict[_Connection, float] = {}
         self._statuses: dict[str, int] = {}
         self._latencies: list[float] = []
@@ -103,7 +104,7 @@ class _Run:
             (await loop.create_connection(lambda: _Connection(self._answered, self._failed), load.host, load.port))[1]
             for _ in range(load.connections)
         ]
-        self._free = list(connections)
+        self._free.extend(connections)
         began, cpu = time.perf_counter(), time.process_time()
         self._moments = iter([began + (n / load.rate if load.rate else 0.0) for n in range(load.count)])
         self._next = next(self._moments, None)
@@ -117,7 +118,8 @@ class _Run:
     def _send_what_is_due(self) -> None:
         now = time.perf_counter()
         while self._free and self._next is not None and self._next <= now:
-            connection = self._free.pop()
+            # In turns: the server closes a connection on which nothing comes for long.
+            connection = self._free.popleft()
             self._since[connection] = self._next if self._load.rate else now
             connection.transport.write(self._request)
             self._next = next(self._moments, None)
@@ -125,8 +127,12 @@ class _Run:
             asyncio.get_running_loop().call_later(self._next - now, self._send_what_is_due)
 
     def _answered(self, connection: _Connection, status: str) -> None:
+        since = self._since.pop(connection, None)
+        if since is None:
+            self._failed(ConnectionError(f"the server answered {status} where nothing was asked"))
+            return
         waiting = not self._free and self._next is not None
-        self._latencies.append((time.perf_counter() - self._since.pop(connection)) * 1000)
+        self._latencies.append((time.perf_counter() - since) * 1000)
         self._statuses[status] = self._statuses.get(status, 0) + 1
         self._free.append(connection)
         if waiting:
