@@ -138,7 +138,11 @@ async def test_a_store_that_is_away_shortens_no_trust_and_lengthens_none(
         await authenticate.execute(KEY.text)
 
 
-@pytest.mark.parametrize("text", ["", "ork_x", KEY.text[:-1] + ("0" if KEY.text[-1] != "0" else "1")])
+@pytest.mark.parametrize(
+    "text",
+    ["", "ork_x", KEY.text[:-1] + ("0" if KEY.text[-1] != "0" else "1")],
+    ids=["empty", "without parts", "with a wrong checksum"],
+)
 async def test_a_malformed_key_costs_no_question(authenticate: Authenticate, keys: Keys, text: str) -> None:
     with pytest.raises(InvalidCredential):
         await authenticate.execute(text)
