@@ -1,4 +1,4 @@
-"""How PostgreSQL plans the statements of a transaction.
+"""How PostgreSQL plans the statements of a transaction, and reads outside of one.
 
 By default for the arguments at hand: a cached plan expects ten rows in every array and a table as small as it was, and
 then compares every live row with every row of the batch (outcomes were recorded at a fifth of the pace). But planning a
@@ -31,16 +31,16 @@ which are of disks, a batch of a hundred keys goes through a whole table of some
 compiled: none is long enough to gain by it, and the server would decide by these costs."""
 
 OWN_PLANS = "set local plan_cache_mode = force_custom_plan"
-READS = "set plan_cache_mode = force_custom_plan; set random_page_cost = 1.1; set jit = off"
-"""For a session, for its reads outside transactions. A plan for any arguments goes through every partition of history,
-and may go along the wrong index; and one for a disk that turns goes through the runs of a whole project, where those of
-one workflow are a tenth of them, because they lie in a row."""
-
 _KEPT_PLANS = "set local plan_cache_mode = force_generic_plan"
 _NEW_PLANS = "discard plans; "
 
 BEGIN_WITH_OWN_PLANS = _BEGIN + OWN_PLANS
 BEGIN_WITH_KEPT_PLANS = _BEGIN + _KEPT_PLANS
+
+READS = "set plan_cache_mode = force_custom_plan; set random_page_cost = 1.1; set jit = off"
+"""For a session, for its reads outside transactions. A plan for any arguments goes through every partition of history,
+and may go along the wrong index; and one for a disk that turns goes through the runs of a whole project, where those of
+one workflow are a tenth of them, because they lie in a row."""
 
 
 class Plans:

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from scheduler_application.ports.time import Randomness
 from scheduler_infrastructure.clock import SystemRandomness
 from scheduler_infrastructure.persistence import planning
-from scheduler_infrastructure.persistence.planning import Plans
 
 FREE_SECONDS = 5.0
 """How long a transaction waits for a connection that is free."""
@@ -31,7 +30,7 @@ class Session(NamedTuple):
 
     core: AsyncConnection
     driver: Any
-    plans: Plans
+    plans: planning.Plans
 
     @property
     def usable(self) -> bool:
@@ -84,7 +83,7 @@ class Sessions:
         with self._door.passing():
             core = await self._engine.connect()
         try:
-            return Session(core, (await core.get_raw_connection()).driver_connection, Plans())
+            return Session(core, (await core.get_raw_connection()).driver_connection, planning.Plans())
         except BaseException:
             await _discard(core)
             raise
